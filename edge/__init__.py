@@ -1,0 +1,1 @@
+"""The device: clock, preprocessing, runtimes, the tick, recording, replay, daemon.  Never torch."""

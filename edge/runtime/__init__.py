@@ -1,0 +1,1 @@
+"""Inference engines behind one door: ``open_engine(bundle)``."""

@@ -1,0 +1,1 @@
+"""Networks and muscle physics, one per file; ``spec.py`` is the contract of a model (no torch)."""

@@ -1,0 +1,147 @@
+"""The contract of a model: what goes in, how it is prepared, what comes out.  No torch here.
+
+A spec is JSON and travels inside the bundle; training and the device build the same
+preprocessing from the same ``Step`` list (``edge/preprocess.py``).
+"""
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from firmware_bridge.types import Output
+
+SPEC_VERSION = 1
+
+
+class SpecError(ValueError):
+    """A spec that cannot be used; the message names the field."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One preprocessing step: ``op`` names a function of ``edge/preprocess.py``."""
+
+    op: str
+    args: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Input:
+    """One tensor of the network.
+
+    ``us``: the newest frame, through ``steps``, as ``shape``.
+    ``emg``: ``hop`` new samples of ``channels`` at ``rate_hz`` make one model step.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    source: Literal["us", "emg"]
+    steps: tuple[Step, ...] = ()
+    dtype: str = "float32"
+    rate_hz: float = 0.0  # emg: sampling rate the steps are designed for
+    hop: int = 0  # emg: samples per model step
+    channels: tuple[str, ...] = ()  # emg: electrodes, in this order
+    kind: Literal["bmode", "rf", ""] = ""  # us: what the frames must be
+
+
+@dataclass(frozen=True)
+class State:
+    """A recurrent state: output tensor ``output`` of one step is input ``input`` of the next."""
+
+    input: str
+    output: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Everything the device needs to know about a network."""
+
+    name: str
+    inputs: tuple[Input, ...]
+    outputs: tuple[Output, ...]  # one per element of the values tensor, in SI-style clinic units
+    period_ms: float  # time between model steps it was trained for
+    values: str = "values"  # output tensor (1, n)
+    sd: str = ""  # output tensor (1, n), same units; "" = none
+    states: tuple[State, ...] = ()
+    wearer: str = ""  # who it is calibrated to; "" = nobody in particular
+    version: int = SPEC_VERSION
+
+    def to_json(self) -> str:
+        """Pretty JSON; ``from_json`` gives an equal spec back."""
+        return json.dumps(_plain(dataclasses.asdict(self)), indent=1, allow_nan=False)
+
+    @staticmethod
+    def from_json(text: str) -> "ModelSpec":
+        """Parse and validate.  Raises SpecError."""
+        try:
+            raw = json.loads(text)
+        except ValueError as e:
+            raise SpecError(f"spec is not JSON: {e}") from e
+        return spec_from_dict(raw)
+
+
+def spec_from_dict(raw: Any) -> ModelSpec:
+    """Build a spec from parsed JSON and check that its parts fit.  Raises SpecError."""
+    if not isinstance(raw, dict) or raw.get("version") != SPEC_VERSION:
+        raise SpecError(f"spec version {SPEC_VERSION} expected; export the model again")
+    parts = dict(raw)
+    try:
+        parts["inputs"] = tuple(_input(i) for i in raw["inputs"])
+        parts["outputs"] = tuple(_output(o) for o in raw["outputs"])
+        parts["states"] = tuple(
+            State(**{**s, "shape": tuple(s["shape"])}) for s in raw.get("states", ())
+        )
+        spec = ModelSpec(**parts)
+    except (KeyError, TypeError) as e:
+        raise SpecError(f"spec has a missing or unknown field: {e}") from e
+    _check(spec)
+    return spec
+
+
+def _input(raw: dict[str, Any]) -> Input:
+    steps = tuple(Step(s["op"], dict(s.get("args", {}))) for s in raw.get("steps", ()))
+    channels = tuple(raw.get("channels", ()))
+    return Input(**{**raw, "shape": tuple(raw["shape"]), "steps": steps, "channels": channels})
+
+
+def _output(raw: dict[str, Any]) -> Output:
+    lo, hi = raw.get("min"), raw.get("max")
+    return Output(
+        raw["name"],
+        raw["unit"],
+        -math.inf if lo is None else float(lo),
+        math.inf if hi is None else float(hi),
+    )
+
+
+def _check(spec: ModelSpec) -> None:
+    if not spec.inputs or not spec.outputs:
+        raise SpecError(f"spec {spec.name!r} has no inputs or no outputs")
+    if not spec.period_ms > 0:
+        raise SpecError(f"spec {spec.name!r}: period_ms must be positive, is {spec.period_ms}")
+    names = [i.name for i in spec.inputs] + [s.input for s in spec.states]
+    if len(set(names)) != len(names):
+        raise SpecError(f"spec {spec.name!r}: input names repeat: {names}")
+    for i in spec.inputs:
+        if i.source not in ("us", "emg"):
+            raise SpecError(f"input {i.name!r}: source {i.source!r} is not one of us, emg")
+        if i.source == "emg" and not (i.rate_hz > 0 and i.hop > 0 and i.channels):
+            raise SpecError(f"input {i.name!r}: an emg input needs rate_hz, hop and channels")
+        if i.dtype != "float32" or not all(n > 0 for n in i.shape):
+            raise SpecError(
+                f"input {i.name!r}: only static float32 shapes, not {i.dtype} {i.shape}"
+            )
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no infinity: an open range end is null."""
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, float) and math.isinf(value):
+        return None
+    return value

@@ -1,0 +1,1 @@
+"""From recordings to weights: data sets, fits, evaluation against baselines."""
