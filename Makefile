@@ -1,0 +1,52 @@
+# Two commands do all the set-up: `make demo` and `make test`.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+
+# Recordings: a folder that already has them, else the cache of `sonomyo data get`.
+SONOMYO_DATA ?= $(wildcard $(abspath ../shared/data))
+export SONOMYO_DATA
+# BLAS threads fight with the tick for two cores, and results must not depend on their number.
+export OMP_NUM_THREADS = 1
+export OPENBLAS_NUM_THREADS = 1
+
+.PHONY: help demo test lint bench-latency bench-accuracy clean
+
+help:
+	@echo "make demo            the whole rig on real recordings: no hardware, GPU or network needed"
+	@echo "make test            the whole test suite"
+	@echo "make lint            ruff and mypy --strict"
+	@echo "make bench-latency   sense-to-receiver latency, idle and under load (FULL=1: 10 minutes each)"
+	@echo "make bench-accuracy  the shipped models on recordings they never saw, beside baselines"
+	@echo "make clean           remove the environment and everything generated"
+
+demo: $(VENV)/.demo
+	$(BIN)/sonomyo demo
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench-%: $(VENV)/.dev
+	$(BIN)/python -m bench.$*
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "Sonomyo needs Python 3.10 or newer: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { echo "no venv module: sudo apt-get install python3-venv, then try again"; rm -rf $(VENV); exit 1; }
+
+$(VENV)/.demo: $(BIN)/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@ $(VENV)/.demo
+
+clean:
+	rm -rf $(VENV) build dist out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
