@@ -23,8 +23,11 @@ class ClockMap:
 
     def __init__(self) -> None:
         self.steps = 0  # times the device clock jumped
-        self._restart(0, 0)
+        self._points: deque[tuple[int, int]] = deque(maxlen=WINDOWS)
         self._empty = True
+        self._x0 = self._y0 = self._window_start = self._last = 0
+        self._offset = self._slope = self._mid = 0.0
+        self._best, self._best_above = (0, 0), 0.0  # nearest to the line in this window
 
     def map(self, device_ns: int, arrival_ns: int) -> int:
         """Our time of a datum stamped ``device_ns`` that arrived at ``arrival_ns``."""
@@ -56,9 +59,9 @@ class ClockMap:
     def _restart(self, device_ns: int, arrival_ns: int) -> None:
         # Everything is kept relative to the first pair: float64 then resolves nanoseconds for days.
         self._x0, self._y0 = device_ns, arrival_ns - device_ns
-        self._points: deque[tuple[int, int]] = deque(maxlen=WINDOWS)
+        self._points.clear()
         self._window_start = self._last = 0
-        self._best, self._best_above = (0, 0), 0.0  # nearest to the line in this window
+        self._best, self._best_above = (0, 0), 0.0
         self._offset = self._slope = self._mid = 0.0
         self._empty = False
 

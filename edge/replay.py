@@ -1,0 +1,166 @@
+"""``sonomyo replay``: run a recording through its models again and compare the states bit by bit.
+
+Each recorded row of times says which frame and which samples its tick had used; the same cuts
+through the same estimator give the same values on the same machine.
+"""
+
+import argparse
+import json
+import sys
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from edge.bundle import Bundle, BundleError, load_bundle
+from edge.estimate import Estimator, Sources
+from edge.runtime import EngineError
+from edge.tick import join
+from firmware_bridge.recording import Recording, RecordingError, open_recording
+from firmware_bridge.types import Chunk, Flag, Frame
+from models.spec import SpecError
+
+
+@dataclass
+class Report:
+    """What the comparison found.  ``gaps`` are ticks whose inputs were not recorded."""
+
+    states: int = 0
+    equal: int = 0
+    different: int = 0
+    gaps: int = 0
+    max_difference: float = 0.0
+    first_difference: int = -1
+
+    @property
+    def ok(self) -> bool:
+        """Every state was there and equal."""
+        return self.states > 0 and self.different == 0 and self.gaps == 0
+
+
+class Cutter:
+    """Gives each tick the frame and samples it had: ``cut(us_seq, emg_seq)``, in recorded order."""
+
+    def __init__(self, recording: Recording):
+        self._frames: Iterator[Frame] = iter(recording.frames() if recording.geometry else ())
+        self._chunks: Iterator[Chunk] = iter(recording.chunks() if recording.emg_info else ())
+        self._frame: Frame | None = None
+        self._next: deque[Chunk] = deque()
+        self._emg_seq = 0
+
+    def cut(self, us_seq: int, emg_seq: int) -> tuple[Frame | None, list[Chunk], bool]:
+        """Newest frame, new chunks, and whether all of them were in the recording."""
+        while us_seq >= 0 and (self._frame is None or self._frame.seq < us_seq):
+            self._frame = next(self._frames, None)
+            if self._frame is None:
+                return None, [], False
+        complete = us_seq < 0 or (self._frame is not None and self._frame.seq == us_seq)
+        chunks: list[Chunk] = []
+        while self._emg_seq < emg_seq:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                return self._frame, chunks, False
+            chunks.append(chunk)
+            self._emg_seq = chunk.seq + len(chunk.data)
+        return self._frame if us_seq >= 0 else None, chunks, complete
+
+
+def estimators_of(recording: Recording, bundles: list[str]) -> list[Estimator]:
+    """The recording's own models (same hash), or the ones named instead."""
+    if bundles:
+        found = [load_bundle(b) for b in bundles]
+    else:
+        found = [_same(i, p) for i, p in recording.meta.get("bundle_paths", {}).items()]
+    emg = recording.emg_info
+    sources = Sources(
+        recording.geometry, emg.fs_hz if emg else 0.0, tuple(emg.channels) if emg else ()
+    )
+    return [Estimator(b, sources) for b in found]
+
+
+def _same(ident: str, path: str) -> Bundle:
+    """The bundle a recording was made with: where it was, or shipped under its name."""
+    name = ident.partition("@")[0]
+    for place in (path, name):
+        try:
+            bundle = load_bundle(place)
+        except BundleError:
+            continue
+        if bundle.id == ident:
+            return bundle
+    raise BundleError(f"the recording was made with {ident}, which is not here: name it --bundle")
+
+
+def replay(recording: Recording, estimators: list[Estimator]) -> Report:
+    """Run every recorded tick again and compare what it sent."""
+    report = Report()
+    results: dict[int, NDArray[np.float32] | None] = {}
+    cutter = Cutter(recording)
+    rows = iter(recording.stamps())
+    states = {s.seq: s for s in recording.states()}
+    for row in rows:
+        tick, behind = int(row["tick"]), int(row["late"])
+        if not behind:
+            frame, chunks, complete = cutter.cut(int(row["us_seq"]), int(row["emg_seq"]))
+            for e in estimators:
+                e.update(frame, chunks)
+            results[tick] = join(estimators)[0] if complete else None
+            results.pop(tick - 1000, None)
+        if not row["sent_ns"] or tick not in states:
+            continue
+        if states[tick].flags & Flag.FAULT and np.isnan(states[tick].values).all():
+            continue  # paused by the receiver, or the inference itself failed: nothing was claimed
+        report.states += 1
+        _compare(report, tick, states[tick].values, results.get(tick - behind))
+    return report
+
+
+def _compare(
+    report: Report, tick: int, sent: NDArray[np.float32], again: NDArray[np.float32] | None
+) -> None:
+    if again is None:
+        # A tick before any result sends NaN; there is nothing to compute again.
+        report.gaps += not np.isnan(sent).all()
+        report.equal += bool(np.isnan(sent).all())
+    elif np.array_equal(sent.view(np.uint32), again.view(np.uint32)):
+        report.equal += 1
+    else:
+        report.different += 1
+        if report.first_difference < 0:
+            report.first_difference = tick
+        report.max_difference = max(report.max_difference, float(np.nanmax(np.abs(sent - again))))
+
+
+def add_args(p: argparse.ArgumentParser) -> None:
+    """Arguments of ``sonomyo replay``."""
+    p.add_argument("recording", type=Path)
+    p.add_argument(
+        "--bundle", action="append", default=[], help="another model instead; repeatable"
+    )
+    p.add_argument("--json", action="store_true", help="print the report as one line of JSON")
+
+
+def main(a: argparse.Namespace) -> int:
+    """Exit code 0: every state came out bit-equal; 1: not; 2: it could not be run."""
+    try:
+        recording = open_recording(a.recording)
+        estimators = estimators_of(recording, a.bundle)
+        if not estimators:
+            raise BundleError("the recording has no model: name one with --bundle")
+        report = replay(recording, estimators)
+    except (RecordingError, BundleError, EngineError, SpecError) as e:
+        print(f"sonomyo replay: {e}", file=sys.stderr)
+        return 2
+    if a.json:
+        print(json.dumps(asdict(report)))
+    else:
+        Console(highlight=False).print(
+            f"{report.states} states: {report.equal} bit-equal, {report.different} different "
+            f"(largest {report.max_difference:g}, first at tick {report.first_difference}), "
+            f"{report.gaps} with inputs missing from the recording"
+        )
+    return 0 if report.ok else 1

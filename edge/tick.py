@@ -1,0 +1,248 @@
+"""The fixed-latency tick: two threads, one that thinks and one that speaks.
+
+The tick thread assembles inputs and infers at ``t_k``; the release thread sends the state of tick k
+at ``t_k + release_ms`` exactly, however long inference took.  If there is no new result by then it
+sends the newest one again, flagged LATE: the controller sees one constant delay and never silence.
+With ``release_ms = 0`` the tick thread sends as soon as it is done, and the release thread only
+steps in at the end of the period.
+"""
+
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.clock import Pacer, now_ns
+from edge.config import Timing
+from edge.estimate import Estimator
+from edge.realtime import RANK_RELEASE, RANK_TICK, RealTime, prepare_thread
+from edge.sensors import EmgReader, ProbeReader
+from firmware_bridge.links import Link
+from firmware_bridge.links.packet import Info
+from firmware_bridge.recording import STAMPS_DTYPE
+from firmware_bridge.types import UNKNOWN_NS, Chunk, Flag, MuscleState
+
+log = logging.getLogger(__name__)
+
+FAREWELLS = 10  # FAULT states sent on stopping, so that one of them surely arrives
+LAST_CALL = 0.9  # of a period: when an as-soon-as-done state is given up as late
+
+
+class Log(Protocol):
+    """Where the tick leaves what it did: the recorder."""
+
+    def state(self, state: MuscleState) -> None:
+        """Take a state as it was sent; never blocks."""
+
+    def stamps(self, row: NDArray[np.void]) -> None:
+        """Take a row of times; never blocks."""
+
+    def event(self, kind: str, **data: object) -> None:
+        """Take an event; never blocks."""
+
+
+@dataclass(slots=True)
+class Result:
+    """What one run of the models gave; never changed after it is published."""
+
+    tick: int
+    t_ns: int
+    values: NDArray[np.float32]
+    sd: NDArray[np.float32] | None
+    fault: bool
+    us_t_ns: int
+    emg_t_ns: int
+    row: NDArray[np.void]  # one STAMPS_DTYPE record; sent_ns still 0
+
+
+class Tick:
+    """Runs until ``stop``.  ``counters`` and ``late`` may be read from any thread."""
+
+    def __init__(
+        self,
+        estimators: Sequence[Estimator],
+        probe: ProbeReader | None,
+        emg: EmgReader | None,
+        links: Sequence[Link],
+        timing: Timing,
+        rt: RealTime,
+        out: Log,
+        info: Info,
+        flags: Flag,
+    ):
+        self._estimators, self._probe, self._emg = estimators, probe, emg
+        self._links, self._rt, self._out, self._info = links, rt, out, info
+        self._period_ns = int(timing.period_ms * 1e6)
+        self._asap = timing.release_ms == 0
+        release_ms = timing.period_ms * LAST_CALL if self._asap else timing.release_ms
+        self._release_ns = int(release_ms * 1e6)
+        self._max_us_ns = int(timing.max_us_age_ms * 1e6)
+        self._max_emg_ns = int(timing.max_emg_age_ms * 1e6)
+        self._uses_us = any(e.uses_us for e in estimators)
+        self._uses_emg = any(e.emg is not None for e in estimators)
+        n = sum(len(e.values) for e in estimators)
+        has_sd = any(e.sd is not None for e in estimators)
+        self._nan = np.full(n, np.nan, np.float32)
+        self._chunks: list[Chunk] = []
+        self._emg_seq, self._emg_t_ns = 0, UNKNOWN_NS
+        self._us_seq, self._us_t_ns = -1, UNKNOWN_NS
+        self._latest = Result(
+            -1, UNKNOWN_NS, self._nan, self._nan if has_sd else None, False,
+            UNKNOWN_NS, UNKNOWN_NS, np.zeros(1, STAMPS_DTYPE),
+        )  # fmt: skip
+        self._before = self._latest
+        self._emitted = -1
+        self._turn = threading.Lock()  # held for one encode and one non-blocking write
+        self._stopping = threading.Event()
+        self._ticks_per_info = max(1, round(1000 / timing.period_ms))
+        self.flags = flags  # set from outside: THROTTLED, UNCALIBRATED, REPLAY
+        self.paused = False  # by the receiver's STOP: states go out as FAULT and NaN
+        self.errors = self.late = self.sent = 0
+        self.warnings: list[str] = []
+        self._pacer = Pacer(self._period_ns, 0)
+        self._threads = [
+            threading.Thread(target=self._think, name="tick", daemon=True),
+            threading.Thread(target=self._speak, name="release", daemon=True),
+        ]
+
+    def start(self) -> None:
+        """Begin ticking; the first tick is one period from now."""
+        self._t0_ns = now_ns() + self._period_ns
+        self._pacer = Pacer(self._period_ns, self._t0_ns)
+        for t in self._threads:
+            t.start()
+
+    def stop(self) -> None:
+        """Say goodbye: ``FAREWELLS`` states flagged FAULT at the usual rate, then end."""
+        self._stopping.set()
+        for t in self._threads:
+            t.join(timeout=2.0 + FAREWELLS * self._period_ns * 1e-9)
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Ticks sent, sent late, skipped by inference, and failed."""
+        return {
+            "sent": self.sent, "late": self.late, "skipped": self._pacer.missed,
+            "errors": self.errors,
+        }  # fmt: skip
+
+    def _think(self) -> None:
+        self.warnings += prepare_thread(self._rt, RANK_TICK)
+        while not self._stopping.is_set():
+            tick = self._pacer.wait()
+            row = np.zeros(1, STAMPS_DTYPE)
+            result = self._infer(tick, row)
+            with self._turn:
+                self._before, self._latest = self._latest, result
+                if self._emitted >= tick:  # too late for its own release: keep its times at least
+                    self._out.stamps(row)
+                elif self._asap:
+                    self._emit(tick)
+
+    def _infer(self, tick: int, row: NDArray[np.void]) -> Result:
+        """Assemble the newest inputs and run every model on them."""
+        frame = self._probe.latest if self._probe else None
+        if self._emg:
+            self._emg.drain(self._chunks)
+        if frame is not None:
+            self._us_seq, self._us_t_ns = frame.seq, frame.t_ns
+        if self._chunks:
+            last = self._chunks[-1]
+            self._emg_seq, self._emg_t_ns = last.seq + len(last.data), last.t_ns
+        assembled_ns = now_ns()
+        fault = False
+        for e in self._estimators:
+            try:
+                e.update(frame, self._chunks)
+            except Exception as error:  # the tick never stops: say FAULT and count
+                self._failed(tick, e, error)
+            fault = fault or e.fault or (e.emg is not None and e.emg.unreliable)
+        values, sd, t_ns = join(self._estimators)
+        done_ns = now_ns()
+        started = [e.infer_start_ns for e in self._estimators if e.infer_start_ns]
+        row[0] = (
+            tick, self._pacer.deadline(tick), self._us_seq, self._us_t_ns, self._emg_seq,
+            self._emg_t_ns, assembled_ns, min(started, default=done_ns), done_ns, 0, 0, 0,
+        )  # fmt: skip
+        return Result(tick, t_ns, values, sd, fault, self._us_t_ns, self._emg_t_ns, row)
+
+    def _failed(self, tick: int, e: Estimator, error: Exception) -> None:
+        e.fail()
+        self.errors += 1
+        if self.errors == 1 or self.errors % 1000 == 0:
+            log.error("%s failed in tick %d (%d so far)", e.id, tick, self.errors, exc_info=error)
+            self._out.event("tick failed", tick=tick, model=e.id, error=repr(error))
+
+    def _speak(self) -> None:
+        self.warnings += prepare_thread(self._rt, RANK_RELEASE)
+        pacer = Pacer(self._period_ns, self._t0_ns + self._release_ns)
+        while not self._stopping.is_set():
+            tick = pacer.wait()
+            with self._turn:
+                if self._emitted < tick:
+                    self._emit(tick)
+            if tick % self._ticks_per_info == 0:
+                for link in self._links:
+                    link.send_info(self._info)
+        for _ in range(FAREWELLS):
+            tick = pacer.wait()
+            with self._turn:
+                self._send(MuscleState(tick, self._latest.t_ns, self.flags | Flag.FAULT, self._nan))
+
+    def _emit(self, tick: int) -> None:
+        """Send the newest result as the state of ``tick``; the caller holds the turn."""
+        # A release that woke late must not send what was computed for the tick after it.
+        r = self._latest if self._latest.tick <= tick else self._before
+        now = now_ns()
+        flags = self.flags | self._stale(r, now)
+        behind = tick - r.tick
+        if behind:
+            flags |= Flag.LATE
+            self.late += 1
+        values, sd = r.values, r.sd
+        if r.fault:
+            flags |= Flag.FAULT
+        if self.paused:
+            flags |= Flag.FAULT
+            values, sd = self._nan, None
+        self._send(MuscleState(tick, r.t_ns, flags, values, sd))
+        row = r.row.copy()
+        row["tick"], row["sent_ns"], row["flags"], row["late"] = tick, now_ns(), flags, behind
+        self._out.stamps(row)
+        self._emitted = tick
+
+    def _send(self, state: MuscleState) -> None:
+        for link in self._links:
+            link.send(state)
+        self.sent += 1
+        self._out.state(state)
+
+    def _stale(self, r: Result, now: int) -> Flag:
+        flags = Flag(0)
+        if self._uses_us and (r.us_t_ns == UNKNOWN_NS or now - r.us_t_ns > self._max_us_ns):
+            flags |= Flag.STALE_US
+        if self._uses_emg and (r.emg_t_ns == UNKNOWN_NS or now - r.emg_t_ns > self._max_emg_ns):
+            flags |= Flag.STALE_EMG
+        return flags
+
+
+def join(
+    estimators: Sequence[Estimator],
+) -> tuple[NDArray[np.float32], NDArray[np.float32] | None, int]:
+    """Values and SD of all models side by side (copies), and the time of the oldest input.
+
+    A model without SD leaves NaN in its place; without any SD at all there is none.
+    """
+    if not estimators:  # recording only
+        return np.zeros(0, np.float32), None, UNKNOWN_NS
+    values = np.concatenate([e.values for e in estimators])
+    sd = None
+    if any(e.sd is not None for e in estimators):
+        sd = np.concatenate(
+            [e.sd if e.sd is not None else np.full_like(e.values, np.nan) for e in estimators]
+        )
+    return values, sd, min(e.t_ns for e in estimators)

@@ -1,0 +1,77 @@
+"""Small real bundles: their outputs can be computed by hand."""
+
+import hashlib
+import json
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from firmware_bridge.types import Geometry, Output
+from models.spec import Input, ModelSpec, State, Step
+
+GEOMETRY = Geometry("bmode", lines=4, samples=6, dz_mm=0.2, dx_mm=0.3)
+FS_HZ = 1000.0
+HOP = 10
+
+
+def write_bundle(folder, spec, graph):
+    """A bundle folder from a spec and an ONNX graph."""
+    folder.mkdir(parents=True)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    onnx.save(model, folder / "model.onnx")
+    digest = hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest()
+    index = {"format": 1, "spec": json.loads(spec.to_json()), "files": {"model.onnx": digest}}
+    (folder / "bundle.json").write_text(json.dumps(index))
+    return folder
+
+
+def tensor(name, shape):
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+
+@pytest.fixture
+def brightness(tmp_path):
+    """Ultrasound only: the mean brightness of the frame."""
+    spec = ModelSpec(
+        "brightness",
+        (Input("image", (1, 1, 4, 6), "us", kind="bmode"),),
+        (Output("brightness", "1", 0.0, 255.0),),
+        period_ms=10.0,
+    )
+    nodes = [
+        helper.make_node("ReduceMean", ["image"], ["m"], axes=[1, 2, 3], keepdims=0),
+        helper.make_node("Unsqueeze", ["m", "one"], ["values"]),
+    ]
+    one = helper.make_tensor("one", TensorProto.INT64, [1], [1])
+    graph = helper.make_graph(
+        nodes, "g", [tensor("image", (1, 1, 4, 6))], [tensor("values", (1, 1))], [one]
+    )
+    return write_bundle(tmp_path / "brightness", spec, graph)
+
+
+@pytest.fixture
+def adder(tmp_path):
+    """EMG only, recurrent: the running sum of the mean rectified EMG of each hop."""
+    spec = ModelSpec(
+        "adder",
+        (
+            Input(
+                "emg", (1, 1), "emg", (Step("rectify"), Step("bin")),
+                rate_hz=FS_HZ, hop=HOP, channels=("TA",),
+            ),
+        ),
+        (Output("sum", "uV"),),
+        period_ms=10.0,
+        states=(State("h", "h_next", (1, 1)),),
+    )  # fmt: skip
+    nodes = [
+        helper.make_node("Add", ["emg", "h"], ["values"]),
+        helper.make_node("Identity", ["values"], ["h_next"]),
+    ]
+    graph = helper.make_graph(
+        nodes, "g", [tensor("emg", (1, 1)), tensor("h", (1, 1))],
+        [tensor("values", (1, 1)), tensor("h_next", (1, 1))],
+    )  # fmt: skip
+    return write_bundle(tmp_path / "adder", spec, graph)
