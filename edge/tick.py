@@ -138,8 +138,8 @@ class Tick:
             result = self._infer(tick, row)
             with self._turn:
                 self._before, self._latest = self._latest, result
-                if self._emitted >= tick:  # too late for its own release: keep its times at least
-                    self._out.stamps(row)
+                if self._emitted >= tick or self._stopping.is_set():
+                    self._out.stamps(row)  # too late for its own release: keep its times at least
                 elif self._asap:
                     self._emit(tick)
 
@@ -195,8 +195,9 @@ class Tick:
 
     def _emit(self, tick: int) -> None:
         """Send the newest result as the state of ``tick``; the caller holds the turn."""
-        # A release that woke late must not send what was computed for the tick after it.
+        # A release that woke late must not send what was computed for a tick after it.
         r = self._latest if self._latest.tick <= tick else self._before
+        tick = max(tick, r.tick)
         now = now_ns()
         flags = self.flags | self._stale(r, now)
         behind = tick - r.tick

@@ -1,0 +1,1 @@
+"""``sonomyo demo``: the whole rig on recordings, as separate processes, without hardware."""
