@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,8 @@ from demo.sources import Sources, open_sources
 from edge.config import Config, Record, Rig, Timing, to_toml
 from edge.listen import open_port
 from edge.realtime import RealTime, prepare_process, prepare_thread
-from firmware_bridge.address import Address
+from firmware_bridge.address import Address, make
+from firmware_bridge.probes.video_frames import read_video
 from firmware_bridge.recording import open_recording
 
 FULL = os.environ.get("FULL") == "1"
@@ -79,9 +80,8 @@ def daemon_case(sources: Sources, name: str, release_ms: float, realtime: bool) 
     )
     (out / "rig.toml").write_text(to_toml(config))
     receiver = subprocess.Popen(
-        [*PYTHON, "edge.cli", "listen", f"pty:{port}", "--realtime", "--save", out / "got.npz",
-         "--seconds", str(SECONDS + 20), "--accept", "REPLAY,UNCALIBRATED"],
-        stdout=subprocess.DEVNULL,
+        [*PYTHON, "edge.cli", "listen", f"pty:{port}", "--realtime", "--quiet",
+         "--save", out / "got.npz", "--seconds", str(SECONDS + 20)]
     )  # fmt: skip
     while not port.exists():
         time.sleep(0.02)
@@ -204,10 +204,28 @@ def quantiles(ns: Times) -> dict[str, float]:
         ("p50", "p99", "p999", "max"), (p50, p99, p999, ns.max() * 1e-6), strict=True)}  # fmt: skip
 
 
+def quick_to_open(sources: Sources) -> Sources:
+    """The same images as an array: decoding a film is not what ``start_s`` is about."""
+    a = Address(sources.probe)
+    files = a.take("video", (), lambda text: tuple(text.split(",")))
+    if not files:
+        return sources
+    crop = a.take("crop", None, lambda t: tuple(int(n) for n in t.split(",")))
+    lines, samples = a.take("lines", 0, int), a.take("samples", 0, int)
+    px_mm = a.take("px_mm", 0.0, float)
+    video = read_video(files, crop, lines, samples)
+    np.save(OUT / "frames.npy", video.frames)
+    params = {
+        "frames": OUT / "frames.npy", "dx_mm": video.pixels[0] * px_mm,
+        "dz_mm": video.pixels[1] * px_mm, "fps": sources.fps,
+    }  # fmt: skip
+    return replace(sources, probe=make("usb", "sim", params))
+
+
 def main() -> int:
     """Run every case, print the table, save the figure, end with one line of JSON."""
     OUT.mkdir(parents=True, exist_ok=True)
-    sources = open_sources(OUT, offline=False)
+    sources = quick_to_open(open_sources(OUT, offline=False))
     console = Console(highlight=False)
     console.print(f"{sources.note}\n{SECONDS:g} s each, {os.cpu_count()} cores")
     floor_idle = floor_case(sources)

@@ -21,7 +21,7 @@ from edge.config import Config, Record, Rig, to_toml
 from edge.replay import estimators_of, replay
 from firmware_bridge.recording import Recording, RecordingError, open_recording
 
-TITLE = "Sonomyo demo"
+TITLE = "Sonomyo demo: images of one person, EMG of another"
 START_S = 15.0  # the video is decoded and the network loaded before the first state
 ENTRY = [sys.executable, "-m", "edge.cli"]
 
@@ -134,11 +134,11 @@ def _report(recording: Recording, sources: Sources, out: Path) -> str:
     ]
     tracks = read_tracks(recording, names, sources.truth)
     again = replay(recording, estimators)
-    lines = [f"{'against the dynamometer':<26}{'RMSE':>10}{'R²':>8}"]
-    lines += [f"  {t.name:<24}{t.rmse:>6.2f} {t.unit:<4}{t.r2:>7.2f}" for t in tracks]
-    lines.append(f"{'latency (ms)':<26}{'p50':>10}{'p99':>8}{'max':>8}")
+    lines = [f"{'against the dynamometer':<30}{'RMSE':>10}{'R²':>8}"]
+    lines += [f"  {t.name:<28}{t.rmse:>6.2f} {t.unit:<4}{t.r2:>7.2f}" for t in tracks]
+    lines.append(f"{'latency (ms)':<30}{'p50':>10}{'p99':>8}{'max':>8}")
     lines += [
-        f"  {name:<24}{p50:>10.2f}{p99:>8.2f}{top:>8.2f}"
+        f"  {name:<28}{p50:>10.2f}{p99:>8.2f}{top:>8.2f}"
         for name, (p50, p99, top) in latency.rows.items()
     ]
     lines.append(

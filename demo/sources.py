@@ -72,9 +72,9 @@ def _real(data: DemoData) -> Sources:
         models=("mg-frame", "ta-emg"),
         fps=video.fps,
         truth={
-            "mg-frame.angle": ("us_seq", video.angle_deg),
-            "mg-frame.torque": ("us_seq", video.torque_nm),
-            "ta-emg.torque": ("emg_seq", emg.torque_nm),
+            "mg-frame.ankle_angle": ("us_seq", video.angle_deg),
+            "mg-frame.ankle_torque": ("us_seq", video.torque_nm),
+            "ta-emg.dorsiflexion_torque": ("emg_seq", emg.torque_nm),
         },
     )
 
@@ -112,7 +112,7 @@ def _simulated(folder: Path, note: str) -> Sources:
         models=("sim-frame",),
         fps=SIM_FPS,
         truth={
-            "angle": ("us_seq", truth.angle_deg),
-            "torque": ("us_seq", truth.torque_nm),
+            "ankle_angle": ("us_seq", truth.angle_deg),
+            "ankle_torque": ("us_seq", truth.torque_nm),
         },
     )

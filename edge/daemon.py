@@ -8,15 +8,16 @@ import threading
 import time
 from dataclasses import replace
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from edge.bundle import Bundle, BundleError, load_bundle
 from edge.clock import now_ns
 from edge.config import Config, ConfigError, load_config, to_toml
-from edge.estimate import Estimator, Sources
+from edge.estimate import Estimator, Sources, look_at
 from edge.machine import rss_mb, throttled, versions
-from edge.realtime import prepare_process
+from edge.realtime import RANK_LINK, prepare_process, prepare_thread
 from edge.record import SessionWriter
 from edge.runtime import EngineError
 from edge.sensors import EmgReader, NoSink, ProbeReader
@@ -59,6 +60,8 @@ class Daemon:
             raise
 
     def _open(self, c: Config) -> None:
+        # Threads that libraries start inherit this one's priority: BrainFlow's reader, a link's.
+        self._warnings = prepare_thread(c.realtime, RANK_LINK)
         if not (c.rig.probe or c.rig.emg):
             raise ConfigError("neither rig.probe nor rig.emg is set: there is nothing to read")
         bundles = [load_bundle(name) for name in c.models]
@@ -73,7 +76,10 @@ class Daemon:
         self.links: list[Link] = [self._own(open_link(a)) for a in c.rig.links]
         self.recorder = self._own(_recorder(c, bundles, probe, emg)) if c.record.folder else None
         sink: Any = self.recorder or NoRecord()
-        self.probe = ProbeReader(probe, c.realtime, _frames_or_not(c, sink)) if probe else None
+        self.probe = None
+        if probe:
+            prepare = partial(look_at, estimators=self.estimators)
+            self.probe = ProbeReader(probe, prepare, c.realtime, _frames_or_not(c, sink))
         self.emg = EmgReader(emg, c.realtime, sink) if emg else None
         self._readers = [r for r in (self.probe, self.emg) if r]
         flags = Flag(0)
@@ -94,7 +100,7 @@ class Daemon:
 
     def start(self) -> None:
         """Start every thread; from here on nothing raises."""
-        for warning in prepare_process(self.config.realtime):
+        for warning in self._warnings + prepare_process(self.config.realtime):
             log.warning(warning)
         for reader in self._readers:
             reader.start()
@@ -168,7 +174,7 @@ class Daemon:
     def _watch_throttling(self) -> None:
         now, was = throttled(), bool(self.tick.flags & Flag.THROTTLED)
         if now != was:
-            self.tick.flags ^= Flag.THROTTLED
+            self.tick.flags ^= int(Flag.THROTTLED)
             self.log.event("throttled" if now else "clocks restored")
 
     def _report_trouble(self, seen: dict[str, int]) -> dict[str, int]:

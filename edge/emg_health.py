@@ -20,19 +20,20 @@ class EmgHealth:
 
     def __init__(self, fs_hz: float, hop: int, channels: int, rail_uv: float = math.inf):
         self.dead = self.saturated = 0
-        self._hop, self._rail_uv = hop, rail_uv
+        self._rail_uv = rail_uv
         self._dead_hops = math.floor(WINDOW_S * fs_hz / hop) + 1
-        self._window_hops = math.ceil(WINDOW_S * fs_hz / hop)
         self._bits = 1 << np.arange(channels, dtype=np.int64)
         self._last = np.zeros(channels, np.float32)  # last good value
         self._hi, self._lo = self._last.copy(), self._last.copy()
         self._top = np.full(channels, -np.inf, np.float32)  # running extremes
         self._bottom = np.full(channels, np.inf, np.float32)
         self._still = np.zeros(channels, np.int64)  # hops without any change
-        self._at_rail = np.zeros((self._window_hops, channels), np.int64)
+        self._at_rail = np.zeros((math.ceil(WINDOW_S * fs_hz / hop), channels), np.int64)
         self._sum = np.zeros(channels, np.int64)
         self._finite = np.zeros((hop, channels), bool)
-        self._high, self._low = self._finite.copy(), self._finite.copy()
+        self._railed, self._other = self._finite.copy(), self._finite.copy()
+        self._size = np.zeros((hop, channels), np.float32)
+        self._apart = self._last.copy()
         self._moved = np.zeros(channels, bool)
         self._flag = self._moved.copy()
         self._slot = 0
@@ -63,23 +64,21 @@ class EmgHealth:
         self.dead = int(self._bits.dot(self._flag))
 
     def _watch_rails(self, x: NDArray[np.float32]) -> None:
+        # A rail is an extreme that comes back exactly; one that is exceeded was none.
+        np.equal(x, self._top, out=self._railed)
+        np.equal(x, self._bottom, out=self._other)
+        np.logical_or(self._railed, self._other, out=self._railed)
+        np.subtract(self._top, self._bottom, out=self._apart)
+        np.greater(self._apart, RAILS_APART_UV, out=self._flag)
+        np.logical_and(self._railed, self._flag, out=self._railed)
+        if math.isfinite(self._rail_uv):
+            np.abs(x, out=self._size)
+            np.greater_equal(self._size, self._rail_uv, out=self._other)
+            np.logical_or(self._railed, self._other, out=self._railed)
+        np.sum(self._railed, axis=0, out=self._at_rail[self._slot])
+        self._slot = (self._slot + 1) % len(self._at_rail)
+        np.sum(self._at_rail, axis=0, out=self._sum)
+        np.greater(self._sum, SATURATED_SHARE * len(self._at_rail) * len(x), out=self._flag)
+        self.saturated = int(self._bits.dot(self._flag))
         np.maximum(self._top, self._hi, out=self._top)
         np.minimum(self._bottom, self._lo, out=self._bottom)
-        if np.isfinite(self._rail_uv):
-            np.minimum(self._top, self._rail_uv, out=self._hi)
-            np.maximum(self._bottom, -self._rail_uv, out=self._lo)
-        else:
-            self._hi[...], self._lo[...] = self._top, self._bottom
-        np.greater_equal(x, self._hi, out=self._high)
-        np.less_equal(x, self._lo, out=self._low)
-        np.logical_or(self._high, self._low, out=self._high)
-        counts = self._at_rail[self._slot]
-        np.sum(self._high, axis=0, out=counts)
-        np.subtract(self._hi, self._lo, out=self._hi)
-        np.greater(self._hi, RAILS_APART_UV, out=self._flag)
-        counts *= self._flag
-        self._slot = (self._slot + 1) % self._window_hops
-        np.sum(self._at_rail, axis=0, out=self._sum)
-        limit = SATURATED_SHARE * self._window_hops * self._hop
-        np.greater(self._sum, limit, out=self._flag)
-        self.saturated = int(self._bits.dot(self._flag))

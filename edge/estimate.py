@@ -20,6 +20,14 @@ from models.spec import Input, SpecError
 MAX_STEPS = 16  # per tick: after a stall the backlog is worked off without a second stall
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A frame and what each estimator sees of it: prepared on arrival, before any tick needs it."""
+
+    frame: Frame
+    images: tuple[tuple[NDArray[np.float32], ...], ...]  # per estimator, per image input
+
+
 @dataclass(frozen=True)
 class Sources:
     """What the rig delivers; None where a sensor is not there."""
@@ -69,25 +77,34 @@ class Estimator:
         """Whether the model looks at ultrasound."""
         return bool(self._us)
 
-    def update(self, frame: Frame | None, chunks: Sequence[Chunk]) -> bool:
-        """Take the newest frame and all new samples; True when there are new values."""
+    def look(self, frame: Frame) -> tuple[NDArray[np.float32], ...]:
+        """The image inputs of a frame (copies); on one thread, which need not be ``update``'s."""
+        return tuple(pipe.run(frame.data).copy() for pipe, _ in self._us)
+
+    def update(
+        self,
+        frame: Frame | None,
+        images: Sequence[NDArray[np.float32]],
+        chunks: Sequence[Chunk],
+    ) -> bool:
+        """Take the newest frame as ``look`` made it and all new samples; True: new values."""
         self.infer_start_ns = 0
         fresh = frame is not None and frame.seq != self._frame_seq
         if frame is not None and fresh:
-            for us, image in self._us:
-                image[...] = us.run(frame.data)
+            for (_, tensor), image in zip(self._us, images, strict=True):
+                tensor[...] = image
             self._frame_seq, self._frame_t_ns = frame.seq, frame.t_ns
         if not self._emg:
             return fresh and self._step()
-        pipe, tensor = self._emg[0]
+        emg, window = self._emg[0]
         for chunk in chunks:
-            self._push(pipe, chunk)
+            self._push(emg, chunk)
         stepped = False
         for _ in range(MAX_STEPS):
-            features = pipe.next_step()
+            features = emg.next_step()
             if features is None:
                 break
-            tensor[...] = features
+            window[...] = features
             if not self._us or self._frame_seq >= 0:
                 stepped = self._step() or stepped
         return stepped
@@ -139,3 +156,8 @@ class Estimator:
             times.append(self._emg_t_ns - int(pipe.pending * 1e9 / pipe.fs_hz))
         self.t_ns = min(times)
         return True
+
+
+def look_at(frame: Frame, estimators: Sequence[Estimator]) -> Look:
+    """Prepare a frame for every estimator."""
+    return Look(frame, tuple(e.look(frame) for e in estimators))

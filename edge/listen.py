@@ -22,10 +22,10 @@ from rich.live import Live
 from rich.table import Table
 
 from edge.clock import now_ns
-from edge.realtime import RANK_TICK, RealTime, prepare_process, prepare_thread
+from edge.realtime import RANK_LINK, RANK_RELEASE, RealTime, prepare_process, prepare_thread
 from firmware_bridge.links.commands import Hello, encode_command
 from firmware_bridge.links.receiver import Limits, Reason, Receiver
-from firmware_bridge.types import UNKNOWN_NS, DeviceError, Flag, MuscleState
+from firmware_bridge.types import UNKNOWN_NS, DeviceError, Flag, MuscleState, flag_names
 
 HELLO_S = 1.0
 REFRESH_S = 0.2
@@ -58,12 +58,12 @@ class Measured:
 class Listener:
     """Reads a port on its own thread; everything received is kept for ``save``."""
 
-    def __init__(self, fd: int, limits: Limits, realtime: bool):
+    def __init__(self, fd: int, limits: Limits, rt: RealTime):
         self.receiver = Receiver(limits)
         self.last: MuscleState | None = None
         self.arrivals_ns: list[int] = []
         self.states: list[MuscleState] = []
-        self._fd, self._realtime = fd, realtime
+        self._fd, self._rt = fd, rt
         self.stop = threading.Event()
         self.gone = False
         self._thread = threading.Thread(target=self._read, name="listen", daemon=True)
@@ -100,18 +100,18 @@ class Listener:
         return max(seqs[-1] - seqs[0] + 1 - len(set(seqs)), 0) if seqs else 0
 
     def _read(self) -> None:
-        if self._realtime:  # a microcontroller has nothing else to do either
-            prepare_thread(RealTime(priority=60), RANK_TICK)
+        prepare_thread(self._rt, RANK_RELEASE)  # a microcontroller has nothing else to do either
         while not self.stop.is_set():
             if not select.select([self._fd], [], [], 0.2)[0]:
                 continue
+            at_ns = now_ns()
             try:
                 data = os.read(self._fd, 65536)
             except OSError:  # the other end of a pseudo-terminal is closed, or not open yet
                 self.gone = True
                 self.stop.wait(0.05)
                 continue
-            self._take(data, now_ns())
+            self._take(data, at_ns)
 
     def _take(self, data: bytes, at_ns: int) -> None:
         self.gone = False
@@ -141,7 +141,7 @@ def render(listener: Listener, measured: Measured | None) -> Table:
     table.add_row("age of the data", _age(listener), "", "ms")
     table.add_row("jitter of arrival, p99", f"{_jitter_ms(listener):8.2f}", "", "ms")
     table.add_row("states / lost", f"{len(listener.states)} / {listener.lost()}", "", "")
-    table.add_row("flags", str(Flag(state.flags)).replace("Flag.", "") or "none", "", "")
+    table.add_row("flags", flag_names(state.flags), "", "")
     table.add_row("would drive", "yes" if verdict.safe else f"no: {verdict.reason.name}", "", "")
     return table
 
@@ -165,12 +165,12 @@ def _jitter_ms(listener: Listener) -> float:
     return float(np.percentile(np.abs(off - np.median(off)), 99) * 1e-6)
 
 
-def show(listener: Listener, measured: Measured | None, seconds: float) -> None:
+def show(listener: Listener, measured: Measured | None, seconds: float, quiet: bool) -> None:
     """Draw the table until ``seconds`` are over or the sender has said goodbye and gone."""
-    console = Console()
+    console = Console(quiet=quiet)
     end, hello, line = time.monotonic() + seconds, 0.0, time.monotonic() + PLAIN_S
     number = 0
-    live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+    live = Live(console=console, auto_refresh=False) if console.is_terminal and not quiet else None
     with live or contextlib.nullcontext():
         while not listener.stop.wait(REFRESH_S) and time.monotonic() < end:
             if time.monotonic() >= hello:
@@ -181,7 +181,7 @@ def show(listener: Listener, measured: Measured | None, seconds: float) -> None:
                 listener.receiver.rearm()  # starting this program is the arming; once
             if live:
                 live.update(render(listener, measured), refresh=True)
-            elif time.monotonic() >= line:
+            elif not quiet and time.monotonic() >= line:
                 line = time.monotonic() + PLAIN_S
                 console.print(render(listener, measured))
             farewell = listener.last is not None and listener.last.flags & Flag.FAULT
@@ -230,6 +230,7 @@ def add_args(p: argparse.ArgumentParser) -> None:
     )
     p.add_argument("--measured", type=Path, help="NPZ with measurements to show beside")
     p.add_argument("--save", type=Path, help="write everything received to this NPZ")
+    p.add_argument("--quiet", action="store_true", help="no table")
     p.add_argument("--realtime", action="store_true", help="receive with real-time priority")
 
 
@@ -245,14 +246,15 @@ def main(a: argparse.Namespace) -> int:
             return 2
         accepted |= Flag[name]
     limits = Limits(a.period_ms, a.max_age_ms, reject=default.reject & ~accepted)
+    rt = RealTime(enabled=a.realtime)
+    prepare_thread(rt, RANK_LINK)  # this thread holds the GIL, too, while it draws
     try:
         with open_port(a.port) as fd:
-            listener = Listener(fd, limits, a.realtime)
+            listener = Listener(fd, limits, rt)
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, lambda *_: listener.stop.set())
-            if a.realtime:
-                prepare_process(RealTime())
-            show(listener, Measured(a.measured) if a.measured else None, a.seconds)
+            prepare_process(rt)
+            show(listener, Measured(a.measured) if a.measured else None, a.seconds, a.quiet)
             listener.close()
     except DeviceError as e:
         print(f"sonomyo listen: {e}", file=sys.stderr)

@@ -157,18 +157,16 @@ def _resample(w: _Window, x: F32, g: Geometry) -> _Stage:
 def _envelope(x: F32, g: Geometry) -> _Stage:
     """Magnitude of the analytic signal along depth (Marple 1999), without the DC offset."""
     n = x.shape[1]
-    weights = np.zeros(n, np.float32)
-    weights[1 : (n + 1) // 2] = 2.0
-    if n % 2 == 0:
-        weights[n // 2] = 1.0
-    line = np.zeros(x.shape, np.complex64)
-    out = np.zeros_like(x)
+    level = np.zeros((len(x), 1), np.float32)
+    centred, out = np.zeros_like(x), np.zeros_like(x)
 
     def envelope(x: F32) -> F32:
-        np.copyto(line, x)
-        spectrum = scipy.fft.fft(line, axis=1, overwrite_x=True)
-        spectrum *= weights
-        np.abs(scipy.fft.ifft(spectrum, axis=1, overwrite_x=True), out=out)
+        np.mean(x, axis=1, keepdims=True, out=level)
+        np.subtract(x, level, out=centred)
+        spectrum = scipy.fft.rfft(centred, axis=1)
+        spectrum *= np.complex64(-1j)  # a quarter turn; offset and Nyquist have no such part
+        quadrature = scipy.fft.irfft(spectrum, n, axis=1, overwrite_x=True)
+        np.hypot(centred, quadrature, out=out)
         return out
 
     return _Stage(envelope, out, g)

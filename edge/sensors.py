@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
 from edge.clock import ClockMap
+from edge.estimate import Look
 from edge.realtime import RANK_SENSOR, RealTime, prepare_thread
 from firmware_bridge.emg import open_emg
 from firmware_bridge.probes import open_probe
@@ -121,12 +122,17 @@ class Reader(Generic[D]):
 
 
 class ProbeReader(Reader[Probe]):
-    """Keeps the newest frame in ``latest``; frame counters stay unwrapped over a replug."""
+    """Keeps the newest frame, prepared, in ``latest``; its counter goes on over a replug.
 
-    def __init__(self, probe: Probe, rt: RealTime, sink: Sink):
+    Frames are prepared here, as they arrive: on a tick's way to its deadline this would cost as
+    much as a small network.
+    """
+
+    def __init__(self, probe: Probe, prepare: Callable[[Frame], Look], rt: RealTime, sink: Sink):
         super().__init__(probe, open_probe, self._next_frame, _other_raster, rt, sink, "probe")
-        self.latest: Frame | None = None
+        self.latest: Look | None = None
         self.frames = 0
+        self._prepare = prepare
         self.lost = 0
         self._clock = ClockMap()
         self._base = 0
@@ -140,15 +146,15 @@ class ProbeReader(Reader[Probe]):
         t_ns = frame.t_ns
         if frame.device_ns != UNKNOWN_NS:
             t_ns = self._clock.map(frame.device_ns, t_ns)
-        previous = self.latest
         seq = frame.seq + self._base
-        if previous is not None:
-            if seq <= previous.seq:  # the device was restarted: go on counting where it was
-                self._base += previous.seq + 1 - seq
-                seq = previous.seq + 1
-            self.lost += seq - previous.seq - 1
+        if self.latest is not None:
+            previous = self.latest.frame.seq
+            if seq <= previous:  # the device was restarted: go on counting where it was
+                self._base += previous + 1 - seq
+                seq = previous + 1
+            self.lost += seq - previous - 1
         frame = Frame(t_ns, seq, frame.data, frame.device_ns)
-        self.latest = frame
+        self.latest = self._prepare(frame)
         self.frames += 1
         self._sink.frame(frame)
 

@@ -28,6 +28,11 @@ from firmware_bridge.types import UNKNOWN_NS, Chunk, Flag, MuscleState
 
 log = logging.getLogger(__name__)
 
+# Plain integers: IntFlag arithmetic costs more than encoding and sending a packet.
+_STALE_US, _STALE_EMG, _LATE, _FAULT = (
+    int(f) for f in (Flag.STALE_US, Flag.STALE_EMG, Flag.LATE, Flag.FAULT)
+)
+
 FAREWELLS = 10  # FAULT states sent on stopping, so that one of them surely arrives
 LAST_CALL = 0.9  # of a period: when an as-soon-as-done state is given up as late
 
@@ -99,7 +104,7 @@ class Tick:
         self._turn = threading.Lock()  # held for one encode and one non-blocking write
         self._stopping = threading.Event()
         self._ticks_per_info = max(1, round(1000 / timing.period_ms))
-        self.flags = flags  # set from outside: THROTTLED, UNCALIBRATED, REPLAY
+        self.flags = int(flags)  # set from outside: THROTTLED, UNCALIBRATED, REPLAY
         self.paused = False  # by the receiver's STOP: states go out as FAULT and NaN
         self.errors = self.late = self.sent = 0
         self.warnings: list[str] = []
@@ -145,19 +150,22 @@ class Tick:
 
     def _infer(self, tick: int, row: NDArray[np.void]) -> Result:
         """Assemble the newest inputs and run every model on them."""
-        frame = self._probe.latest if self._probe else None
+        look = self._probe.latest if self._probe else None
+        if look is not None:
+            self._us_seq, self._us_t_ns = look.frame.seq, look.frame.t_ns
         if self._emg:
             self._emg.drain(self._chunks)
-        if frame is not None:
-            self._us_seq, self._us_t_ns = frame.seq, frame.t_ns
         if self._chunks:
             last = self._chunks[-1]
             self._emg_seq, self._emg_t_ns = last.seq + len(last.data), last.t_ns
         assembled_ns = now_ns()
         fault = False
-        for e in self._estimators:
+        for k, e in enumerate(self._estimators):
             try:
-                e.update(frame, self._chunks)
+                if look is None:
+                    e.update(None, (), self._chunks)
+                else:
+                    e.update(look.frame, look.images[k], self._chunks)
             except Exception as error:  # the tick never stops: say FAULT and count
                 self._failed(tick, e, error)
             fault = fault or e.fault or (e.emg is not None and e.emg.unreliable)
@@ -191,7 +199,7 @@ class Tick:
         for _ in range(FAREWELLS):
             tick = pacer.wait()
             with self._turn:
-                self._send(MuscleState(tick, self._latest.t_ns, self.flags | Flag.FAULT, self._nan))
+                self._send(MuscleState(tick, self._latest.t_ns, self.flags | _FAULT, self._nan))
 
     def _emit(self, tick: int) -> None:
         """Send the newest result as the state of ``tick``; the caller holds the turn."""
@@ -202,32 +210,35 @@ class Tick:
         flags = self.flags | self._stale(r, now)
         behind = tick - r.tick
         if behind:
-            flags |= Flag.LATE
+            flags |= _LATE
             self.late += 1
         values, sd = r.values, r.sd
         if r.fault:
-            flags |= Flag.FAULT
+            flags |= _FAULT
         if self.paused:
-            flags |= Flag.FAULT
+            flags |= _FAULT
             values, sd = self._nan, None
-        self._send(MuscleState(tick, r.t_ns, flags, values, sd))
-        row = r.row.copy()
-        row["tick"], row["sent_ns"], row["flags"], row["late"] = tick, now_ns(), flags, behind
-        self._out.stamps(row)
         self._emitted = tick
+        sent_ns = self._send(MuscleState(tick, r.t_ns, flags, values, sd))
+        row = r.row.copy()
+        row["tick"], row["sent_ns"], row["flags"], row["late"] = tick, sent_ns, flags, behind
+        self._out.stamps(row)
 
-    def _send(self, state: MuscleState) -> None:
+    def _send(self, state: MuscleState) -> int:
+        """Give a state to every link, then to the recorder; when it had been given."""
         for link in self._links:
             link.send(state)
+        sent_ns = now_ns()
         self.sent += 1
         self._out.state(state)
+        return sent_ns
 
-    def _stale(self, r: Result, now: int) -> Flag:
-        flags = Flag(0)
+    def _stale(self, r: Result, now: int) -> int:
+        flags = 0
         if self._uses_us and (r.us_t_ns == UNKNOWN_NS or now - r.us_t_ns > self._max_us_ns):
-            flags |= Flag.STALE_US
+            flags |= _STALE_US
         if self._uses_emg and (r.emg_t_ns == UNKNOWN_NS or now - r.emg_t_ns > self._max_emg_ns):
-            flags |= Flag.STALE_EMG
+            flags |= _STALE_EMG
         return flags
 
 

@@ -45,7 +45,7 @@ class Address:
 
 def make(scheme: str, target: str, params: Mapping[str, object]) -> str:
     """The address text for parts; the inverse of ``Address``."""
-    query = "&".join(f"{k}={quote(str(v), safe='/:,.+-')}" for k, v in params.items())
+    query = "&".join(f"{k}={quote(str(v), safe='/:,.-')}" for k, v in params.items())
     return f"{scheme}:{target}" + (f"?{query}" if query else "")
 
 

@@ -30,6 +30,13 @@ class Flag(IntFlag):
     REPLAY = 128  # a recording or a simulation, not a wearer
 
 
+def flag_names(flags: int) -> str:
+    """``LATE|REPLAY``; bits without a name as a number; ``-`` for none."""
+    names = [f.name for f in Flag if flags & f and f.name]
+    rest = flags & ~sum(Flag)
+    return "|".join(names + [hex(rest)] * bool(rest)) or "-"
+
+
 @dataclass(frozen=True, slots=True)
 class Geometry:
     """Raster of a probe, constant while it is open.  A frame is ``(lines, samples)``."""
@@ -78,7 +85,7 @@ class MuscleState:
 
     seq: int  # the tick
     t_ns: int  # newest datum of the most delayed input used; UNKNOWN_NS before any
-    flags: Flag
+    flags: int  # bits of Flag; plain, because IntFlag arithmetic is slow in the tick
     values: NDArray[np.float32]  # (n,), named by the info packet
     sd: NDArray[np.float32] | None = None  # (n,), same units
 

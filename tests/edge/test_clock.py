@@ -73,12 +73,13 @@ def test_no_sequence_of_stamps_gives_a_time_in_the_future(gaps, stamps):
 
 
 class FakeTime:
-    """A clock that moves only when somebody sleeps, and sometimes oversleeps."""
+    """A clock that moves when somebody looks at it, or sleeps and perhaps oversleeps."""
 
     def __init__(self, oversleep_ns=0):
         self.ns, self.oversleep_ns = 10**9, oversleep_ns
 
     def now(self):
+        self.ns += 1000
         return self.ns
 
     def sleep(self, seconds):
@@ -98,7 +99,7 @@ def test_late_wake_ups_do_not_add_up(fake):
     p = Pacer(10 * MS, fake.ns)
     for k in range(100):
         assert p.wait() == k
-        assert fake.ns - p.deadline(k) in (0, 3 * MS)
+        assert 0 <= fake.ns - p.deadline(k) <= 3 * MS
     assert p.missed == 0
 
 
@@ -109,4 +110,4 @@ def test_after_a_stall_the_pacer_is_on_time_again_and_counts_what_it_skipped(fak
     assert p.wait() == 6
     assert p.missed == 4
     assert p.wait() == 7
-    assert fake.ns == p.deadline(7)
+    assert 0 <= fake.ns - p.deadline(7) <= 2000

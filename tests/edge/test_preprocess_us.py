@@ -81,7 +81,7 @@ def test_another_probe_gives_the_same_picture(other):
 def test_a_window_may_be_off_centre():
     crop = Step("physical_crop", WINDOW | {"x0_mm": 0, "width_mm": 30, "depth_mm": 40})
     left = make(BMODE, crop).run(picture(BMODE, lambda x, z: 200 * (x < 0) + 0 * z))
-    assert left[0, 0, :120].min() == 200
+    assert left[0, 0, :120].min() > 199.9
 
 
 def test_normalise_uses_fixed_numbers():

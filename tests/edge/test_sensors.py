@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from edge import sensors
+from edge.estimate import Look
 from edge.realtime import RealTime
 from edge.sensors import EmgReader, NoSink, ProbeReader
 from firmware_bridge.types import Chunk, DeviceError, Frame, Geometry
@@ -58,6 +59,10 @@ def quick(monkeypatch):
     monkeypatch.setattr(sensors, "BACKOFF_S", (0.001,))
 
 
+def unprepared(frame):
+    return Look(frame, ())
+
+
 def frame(seq):
     return Frame(time.monotonic_ns(), seq, np.zeros((2, 3), np.uint8))
 
@@ -93,7 +98,7 @@ def test_frame_numbers_go_on_over_a_replug_and_losses_are_counted(monkeypatch):
     again = Script([frame(0), frame(1)])
     reopening(monkeypatch, "open_probe", [again])
     first = Script([frame(0), None, frame(1), frame(4)])
-    reader = ProbeReader(first, RT, sink)
+    reader = ProbeReader(first, unprepared, RT, sink)
     run(reader, lambda: len(sink.frames) == 5)
     assert [f.seq for f in sink.frames] == [0, 1, 4, 5, 6]
     assert reader.lost == 2
@@ -107,7 +112,7 @@ def test_a_probe_that_comes_back_with_another_raster_is_refused(monkeypatch):
     sink = Events()
     other = Script([frame(0)], Geometry("bmode", 9, 9, 0.1, 0.1))
     reopening(monkeypatch, "open_probe", [other])
-    reader = ProbeReader(Script([frame(0)]), RT, sink)
+    reader = ProbeReader(Script([frame(0)]), unprepared, RT, sink)
     run(reader, lambda: "refused" in sink.kinds)
     assert not reader.connected
     assert other.closed
@@ -143,6 +148,6 @@ def test_a_driver_with_a_bug_is_opened_again_and_reported(monkeypatch):
 
     sink = Events()
     reopening(monkeypatch, "open_probe", [Script([frame(0)])])
-    reader = ProbeReader(Buggy([]), RT, sink)
+    reader = ProbeReader(Buggy([]), unprepared, RT, sink)
     run(reader, lambda: len(sink.frames) == 1)
     assert reader.reconnects == 1
