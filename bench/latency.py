@@ -31,7 +31,7 @@ from edge.config import Config, Record, Rig, Timing, to_toml
 from edge.listen import open_port
 from edge.realtime import RealTime, prepare_process, prepare_thread
 from firmware_bridge.address import Address, make
-from firmware_bridge.probes.video_frames import read_video
+from firmware_bridge.probes.video_frames import parse_crop, read_video
 from firmware_bridge.recording import open_recording
 
 FULL = os.environ.get("FULL") == "1"
@@ -207,13 +207,13 @@ def quantiles(ns: Times) -> dict[str, float]:
 def quick_to_open(sources: Sources) -> Sources:
     """The same images as an array: decoding a film is not what ``start_s`` is about."""
     a = Address(sources.probe)
-    files = a.take("video", (), lambda text: tuple(text.split(",")))
+    files = a.take("video", "", str)
     if not files:
         return sources
-    crop = a.take("crop", None, lambda t: tuple(int(n) for n in t.split(",")))
+    crop = a.take("crop", None, parse_crop)
     lines, samples = a.take("lines", 0, int), a.take("samples", 0, int)
     px_mm = a.take("px_mm", 0.0, float)
-    video = read_video(files, crop, lines, samples)
+    video = read_video(tuple(files.split(",")), crop, lines, samples)
     np.save(OUT / "frames.npy", video.frames)
     params = {
         "frames": OUT / "frames.npy", "dx_mm": video.pixels[0] * px_mm,

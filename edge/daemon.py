@@ -15,7 +15,7 @@ from typing import Any
 from edge.bundle import Bundle, BundleError, load_bundle
 from edge.clock import now_ns
 from edge.config import Config, ConfigError, load_config, to_toml
-from edge.estimate import Estimator, Sources, look_at
+from edge.estimate import Estimator, Sources, listen_to, look_at
 from edge.machine import rss_mb, throttled, versions
 from edge.realtime import RANK_LINK, prepare_process, prepare_thread
 from edge.record import SessionWriter
@@ -78,9 +78,12 @@ class Daemon:
         sink: Any = self.recorder or NoRecord()
         self.probe = None
         if probe:
-            prepare = partial(look_at, estimators=self.estimators)
-            self.probe = ProbeReader(probe, prepare, c.realtime, _frames_or_not(c, sink))
-        self.emg = EmgReader(emg, c.realtime, sink) if emg else None
+            look = partial(look_at, estimators=self.estimators)
+            self.probe = ProbeReader(probe, look, c.realtime, _frames_or_not(c, sink))
+        self.emg = None
+        if emg:
+            hear = partial(listen_to, estimators=self.estimators)
+            self.emg = EmgReader(emg, hear, c.realtime, sink)
         self._readers = [r for r in (self.probe, self.emg) if r]
         flags = Flag(0)
         if any(not d.live for d in (probe, emg) if d):

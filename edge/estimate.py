@@ -1,9 +1,12 @@
-"""From sensor data to values: the part of the tick that replays bit for bit.
+"""From sensor data to values: what replays bit for bit.
 
-What comes out depends only on the frames and samples that went in, in that order, never on the
-clock: the daemon and ``sonomyo replay`` run the same object.
+``look`` and ``hear`` prepare data on the sensors' threads, as it arrives; ``update`` infers in the
+tick.  What comes out depends only on the frames and samples that went in, in that order, never on
+the clock or on how they were cut: the daemon and ``sonomyo replay`` run the same object.
 """
 
+import math
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,14 +21,32 @@ from firmware_bridge.types import UNKNOWN_NS, Chunk, Frame, Geometry
 from models.spec import Input, SpecError
 
 MAX_STEPS = 16  # per tick: after a stall the backlog is worked off without a second stall
+F32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One step's EMG input of one model."""
+
+    features: F32
+    t_ns: int  # of its newest sample
+    unreliable: bool  # a channel is dead or saturated
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A frame and what each estimator sees of it: prepared on arrival, before any tick needs it."""
+    """A frame, and the image inputs it makes for each estimator."""
 
     frame: Frame
-    images: tuple[tuple[NDArray[np.float32], ...], ...]  # per estimator, per image input
+    images: tuple[tuple[F32, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A chunk, and the hops it completes for each estimator."""
+
+    chunk: Chunk
+    hops: tuple[tuple[Hop, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -40,7 +61,8 @@ class Sources:
 class Estimator:
     """One bundle: its preprocessing, its engine, its recurrent state.
 
-    ``values`` and ``sd`` are reused: ``(n,)`` float32, NaN until every input has had data.
+    ``values`` and ``sd`` are the engine's own buffers: ``(n,)`` float32, overwritten by ``update``,
+    NaN until every input has had data.
     ``t_ns`` is the newest datum of the most delayed input behind them.
     """
 
@@ -49,69 +71,76 @@ class Estimator:
         self.id = bundle.id
         self.engine = engine or open_engine(bundle)
         self.warm_ms = self.engine.warm_up()
-        self._us: list[tuple[UsPipeline, NDArray[np.float32]]] = []
-        self._emg: list[tuple[EmgPipeline, NDArray[np.float32]]] = []
+        self._us: list[tuple[UsPipeline, F32]] = []
+        self.emg: EmgPipeline | None = None  # its counters may be read from any thread
         for i in spec.inputs:
             self._connect(i, sources)
-        if len(self._emg) > 1:
-            raise SpecError(f"{spec.name}: more than one EMG input; stack the channels in one")
-        self.values = np.full(len(spec.outputs), np.nan, np.float32)
-        self.sd = np.full(len(spec.outputs), np.nan, np.float32) if spec.sd else None
+        self.values: F32 = self.engine.outputs[spec.values][0]
+        self.sd: F32 | None = self.engine.outputs[spec.sd][0] if spec.sd else None
+        self._states = [
+            (self.engine.inputs[s.input], self.engine.outputs[s.output]) for s in spec.states
+        ]
+        self.fail()
         self.t_ns = UNKNOWN_NS
-        self.fault = False
+        self.fault = False  # implausible values, or inputs that are no muscle's
         self.infer_start_ns = 0  # when the engine first ran in the last update; 0 = it did not
         self._frame_seq = -1
         self._frame_t_ns = UNKNOWN_NS
-        self._emg_next = -1  # index after the newest sample pushed
-        self._emg_t_ns = UNKNOWN_NS
-        self._lo = np.array([o.min for o in spec.outputs], np.float32)
-        self._hi = np.array([o.max for o in spec.outputs], np.float32)
-
-    @property
-    def emg(self) -> EmgPipeline | None:
-        """The EMG preprocessing, with its counters; None for a model without EMG."""
-        return self._emg[0][0] if self._emg else None
+        self._emg_next = -1  # index after the newest sample heard
+        self._hops: deque[Hop] = deque()  # not yet inferred
+        self._ranges = [(o.min, o.max) for o in spec.outputs]
 
     @property
     def uses_us(self) -> bool:
         """Whether the model looks at ultrasound."""
         return bool(self._us)
 
-    def look(self, frame: Frame) -> tuple[NDArray[np.float32], ...]:
-        """The image inputs of a frame (copies); on one thread, which need not be ``update``'s."""
+    def look(self, frame: Frame) -> tuple[F32, ...]:
+        """The image inputs of a frame; always on one thread, which need not be ``update``'s."""
         return tuple(pipe.run(frame.data).copy() for pipe, _ in self._us)
 
-    def update(
-        self,
-        frame: Frame | None,
-        images: Sequence[NDArray[np.float32]],
-        chunks: Sequence[Chunk],
-    ) -> bool:
-        """Take the newest frame as ``look`` made it and all new samples; True: new values."""
+    def hear(self, chunk: Chunk) -> tuple[Hop, ...]:
+        """The hops that end in a chunk; always on one thread, which need not be ``update``'s."""
+        pipe = self.emg
+        if pipe is None:
+            return ()
+        lost = chunk.seq - self._emg_next if self._emg_next >= 0 else 0
+        if lost > 0:
+            pipe.gap(lost)
+        pipe.push(chunk.data)
+        self._emg_next = chunk.seq + len(chunk.data)
+        hops = []
+        while (features := pipe.next_step()) is not None:
+            t_ns = chunk.t_ns - int(pipe.pending * 1e9 / pipe.fs_hz)
+            hops.append(Hop(features.copy(), t_ns, pipe.unreliable))
+        return tuple(hops)
+
+    def update(self, frame: Frame | None, images: Sequence[F32], hops: Sequence[Hop]) -> bool:
+        """Infer on the newest frame as ``look`` made it and on all new hops; True: new values."""
         self.infer_start_ns = 0
         fresh = frame is not None and frame.seq != self._frame_seq
         if frame is not None and fresh:
             for (_, tensor), image in zip(self._us, images, strict=True):
                 tensor[...] = image
             self._frame_seq, self._frame_t_ns = frame.seq, frame.t_ns
-        if not self._emg:
-            return fresh and self._step()
-        emg, window = self._emg[0]
-        for chunk in chunks:
-            self._push(emg, chunk)
+        if self.emg is None:
+            return fresh and self._step(self._frame_t_ns, unreliable=False)
+        self._hops.extend(hops)
         stepped = False
-        for _ in range(MAX_STEPS):
-            features = emg.next_step()
-            if features is None:
-                break
-            window[...] = features
-            if not self._us or self._frame_seq >= 0:
-                stepped = self._step() or stepped
+        for _ in range(min(len(self._hops), MAX_STEPS)):
+            hop = self._hops.popleft()
+            self._features[...] = hop.features
+            if not self._us:
+                stepped = self._step(hop.t_ns, hop.unreliable)
+            elif self._frame_seq >= 0:
+                stepped = self._step(min(hop.t_ns, self._frame_t_ns), hop.unreliable)
         return stepped
 
     def fail(self) -> None:
-        """The last update broke: nothing is known until the next one that works."""
+        """Nothing is known until the next update that works."""
         self.values.fill(np.nan)
+        if self.sd is not None:
+            self.sd.fill(np.nan)
         self.fault = True
 
     def close(self) -> None:
@@ -127,37 +156,32 @@ class Estimator:
         else:
             if not sources.emg_channels:
                 raise SpecError(f"{self.spec.name} listens to EMG: set rig.emg")
-            self._emg.append((EmgPipeline(sources.emg_fs_hz, sources.emg_channels, i), tensor))
+            if self.emg is not None:
+                raise SpecError(f"{self.spec.name}: two EMG inputs; stack the channels in one")
+            self.emg = EmgPipeline(sources.emg_fs_hz, sources.emg_channels, i)
+            self._features = tensor
 
-    def _push(self, pipe: EmgPipeline, chunk: Chunk) -> None:
-        lost = chunk.seq - self._emg_next if self._emg_next >= 0 else 0
-        if lost > 0:
-            pipe.gap(lost)
-        pipe.push(chunk.data)
-        self._emg_next = chunk.seq + len(chunk.data)
-        self._emg_t_ns = chunk.t_ns
-
-    def _step(self) -> bool:
+    def _step(self, t_ns: int, unreliable: bool) -> bool:
         self.infer_start_ns = self.infer_start_ns or now_ns()
         self.engine.run()
-        for s in self.spec.states:
-            self.engine.inputs[s.input][...] = self.engine.outputs[s.output]
-        self.values[...] = self.engine.outputs[self.spec.values][0]
-        if self.sd is not None:
-            self.sd[...] = self.engine.outputs[self.spec.sd][0]
-        # Written so that NaN, too, is out of range.
-        self.fault = not bool(np.all((self.values >= self._lo) & (self.values <= self._hi)))
-        if self.fault and not np.isfinite(self.values).all():
-            for s in self.spec.states:  # or one NaN would stay in the recurrent state for ever
-                self.engine.inputs[s.input].fill(0)
-        times = [self._frame_t_ns] if self._us else []
-        if self._emg:
-            pipe = self._emg[0][0]
-            times.append(self._emg_t_ns - int(pipe.pending * 1e9 / pipe.fs_hz))
-        self.t_ns = min(times)
+        for into, out in self._states:
+            into[...] = out
+        # Few and plain operations: a tick finds cold caches.  NaN, too, is outside every range.
+        values = self.values.tolist()
+        plausible = all(lo <= v <= hi for v, (lo, hi) in zip(values, self._ranges, strict=True))
+        self.fault = unreliable or not plausible
+        if not plausible and not all(map(math.isfinite, values)):
+            for into, _ in self._states:  # or one NaN would stay in the recurrent state for ever
+                into.fill(0)
+        self.t_ns = t_ns
         return True
 
 
 def look_at(frame: Frame, estimators: Sequence[Estimator]) -> Look:
     """Prepare a frame for every estimator."""
     return Look(frame, tuple(e.look(frame) for e in estimators))
+
+
+def listen_to(chunk: Chunk, estimators: Sequence[Estimator]) -> Heard:
+    """Prepare a chunk for every estimator."""
+    return Heard(chunk, tuple(e.hear(chunk) for e in estimators))

@@ -17,6 +17,8 @@ RANK_SENSOR = -4
 RANK_LINK = -8
 RANK_RECORDER = -12
 
+SWITCH_S = 1e-4  # a thread in Python code gives the tick the GIL within 20 us of its asking
+
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
 
 
@@ -39,7 +41,7 @@ def prepare_process(rt: RealTime) -> list[str]:
     The collector is switched off: the tick makes no reference cycles, and a full collection stops
     every thread for tens of milliseconds.  Returns warnings.
     """
-    sys.setswitchinterval(1e-4)  # a thread in Python code gives the tick the GIL within 0.1 ms
+    sys.setswitchinterval(SWITCH_S)
     if not rt.enabled:
         return []
     gc.collect()

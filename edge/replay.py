@@ -107,7 +107,8 @@ def replay(recording: Recording, estimators: list[Estimator]) -> Report:
         if not behind:
             frame, chunks, complete = cutter.cut(int(row["us_seq"]), int(row["emg_seq"]))
             for e in estimators:
-                e.update(frame, e.look(frame) if frame else (), chunks)
+                hops = [hop for chunk in chunks for hop in e.hear(chunk)]
+                e.update(frame, e.look(frame) if frame else (), hops)
             results[tick] = join(estimators)[0] if complete else None
             results.pop(tick - 1000, None)
         if not row["sent_ns"] or tick not in states:

@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
-from edge.clock import ClockMap
-from edge.estimate import Look
+from edge.clock import ClockMap, Pacer
+from edge.estimate import Heard, Look
 from edge.realtime import RANK_SENSOR, RealTime, prepare_thread
 from firmware_bridge.emg import open_emg
 from firmware_bridge.probes import open_probe
@@ -22,7 +22,8 @@ log = logging.getLogger(__name__)
 
 BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 READ_TIMEOUT_S = 0.2
-QUEUE_CHUNKS = 4096  # over a second even if every sample comes alone
+EMG_LEAD_NS = 1_500_000  # enough to fetch and filter 20 samples on a busy machine
+QUEUE_CHUNKS = 4096  # many seconds: one comes per tick
 
 D = TypeVar("D", bound=Device)
 
@@ -165,20 +166,33 @@ class ProbeReader(Reader[Probe]):
 
 
 class EmgReader(Reader[Emg]):
-    """Appends chunks to a fixed queue; sample counts go on over a replug, minus what was lost."""
+    """Appends chunks, prepared, to a fixed queue.
 
-    def __init__(self, emg: Emg, rt: RealTime, sink: Sink):
+    Sample numbers go on over a replug, as if the samples in between had been lost.
+    """
+
+    def __init__(self, emg: Emg, prepare: Callable[[Chunk], Heard], rt: RealTime, sink: Sink):
         super().__init__(emg, open_emg, self._next_chunk, _other_channels, rt, sink, "emg")
-        self._queue: deque[Chunk] = deque(maxlen=QUEUE_CHUNKS)
+        self._queue: deque[Heard] = deque(maxlen=QUEUE_CHUNKS)
+        self._prepare = prepare
+        self._pacer: Pacer | None = None
         self.samples = 0
         self.lost = 0
+        self.overrun = 0  # chunks the tick did not fetch in time
         self._clock = ClockMap()
         self._base = 0
         self._next = 0
         self._last_t_ns = UNKNOWN_NS
         self._reopened = False
 
-    def drain(self, out: list[Chunk]) -> None:
+    def keep_step(self, t0_ns: int, period_ns: int) -> None:
+        """Fetch samples once a period, just before the tick that uses them.
+
+        Not as they come: each fetch costs Python a moment, and the tick would wait for the GIL.
+        """
+        self._pacer = Pacer(period_ns, t0_ns - EMG_LEAD_NS)
+
+    def drain(self, out: list[Heard]) -> None:
         """Move everything that arrived to ``out``; oldest first, without blocking."""
         out.clear()
         queue = self._queue
@@ -186,6 +200,8 @@ class EmgReader(Reader[Emg]):
             out.append(queue.popleft())
 
     def _next_chunk(self, device: Emg) -> None:
+        if self._pacer:
+            self._pacer.wait()
         chunk = device.read(READ_TIMEOUT_S)
         if chunk is None:
             if getattr(device, "finished", False):
@@ -200,13 +216,15 @@ class EmgReader(Reader[Emg]):
             self._base = seq - chunk.seq
             self._clock = ClockMap()
             self._reopened = False
-        device_ns = int((seq + n) * 1e9 / chunk.fs_hz)
-        t_ns = self._clock.map(device_ns, chunk.t_ns)
+        t_ns = chunk.t_ns
+        if device.live:  # a playback is paced by software: it has no crystal to go by
+            t_ns = self._clock.map(int((seq + n) * 1e9 / chunk.fs_hz), t_ns)
         self.lost += max(seq - self._next, 0) if self.samples else 0
         chunk = Chunk(t_ns, seq, chunk.fs_hz, chunk.data)
         self._next, self._last_t_ns = seq + n, t_ns
         self.samples += n
-        self._queue.append(chunk)
+        self.overrun += len(self._queue) == QUEUE_CHUNKS
+        self._queue.append(self._prepare(chunk))
         self._sink.chunk(chunk)
 
     def _lost(self, why: str) -> None:
@@ -215,7 +233,8 @@ class EmgReader(Reader[Emg]):
 
     def counters(self) -> dict[str, int]:
         """Adds samples, lost samples and clock steps to the driver's own."""
-        own = {"samples": self.samples, "lost": self.lost, "steps": self._clock.steps}
+        own = {"samples": self.samples, "lost": self.lost, "overrun": self.overrun}
+        own["clock_jumps"] = self._clock.steps
         return super().counters() | own
 
 

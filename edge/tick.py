@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 
 from edge.clock import Pacer, now_ns
 from edge.config import Timing
-from edge.estimate import Estimator
+from edge.estimate import Estimator, Heard
 from edge.realtime import RANK_RELEASE, RANK_TICK, RealTime, prepare_thread
 from edge.sensors import EmgReader, ProbeReader
 from firmware_bridge.links import Link
 from firmware_bridge.links.packet import Info
 from firmware_bridge.recording import STAMPS_DTYPE
-from firmware_bridge.types import UNKNOWN_NS, Chunk, Flag, MuscleState
+from firmware_bridge.types import UNKNOWN_NS, Flag, MuscleState
 
 log = logging.getLogger(__name__)
 
@@ -59,9 +59,25 @@ class Result:
     values: NDArray[np.float32]
     sd: NDArray[np.float32] | None
     fault: bool
-    us_t_ns: int
-    emg_t_ns: int
-    row: NDArray[np.void]  # one STAMPS_DTYPE record; sent_ns still 0
+    t_tick_ns: int
+    us_seq: int = -1
+    us_t_ns: int = UNKNOWN_NS
+    emg_seq: int = 0
+    emg_t_ns: int = UNKNOWN_NS
+    assembled_ns: int = 0
+    infer_start_ns: int = 0
+    infer_end_ns: int = 0
+
+    def row(self, tick: int, sent_ns: int, flags: int) -> NDArray[np.void]:
+        """The times of what was sent for ``tick``; ``sent_ns`` 0 = this was never sent."""
+        return np.array(
+            [(
+                tick, self.t_tick_ns, self.us_seq, self.us_t_ns, self.emg_seq, self.emg_t_ns,
+                self.assembled_ns, self.infer_start_ns, self.infer_end_ns, sent_ns, flags,
+                tick - self.tick,
+            )],
+            STAMPS_DTYPE,
+        )  # fmt: skip
 
 
 class Tick:
@@ -92,13 +108,10 @@ class Tick:
         n = sum(len(e.values) for e in estimators)
         has_sd = any(e.sd is not None for e in estimators)
         self._nan = np.full(n, np.nan, np.float32)
-        self._chunks: list[Chunk] = []
+        self._heard: list[Heard] = []
         self._emg_seq, self._emg_t_ns = 0, UNKNOWN_NS
         self._us_seq, self._us_t_ns = -1, UNKNOWN_NS
-        self._latest = Result(
-            -1, UNKNOWN_NS, self._nan, self._nan if has_sd else None, False,
-            UNKNOWN_NS, UNKNOWN_NS, np.zeros(1, STAMPS_DTYPE),
-        )  # fmt: skip
+        self._latest = Result(-1, UNKNOWN_NS, self._nan, self._nan if has_sd else None, False, 0)
         self._before = self._latest
         self._emitted = -1
         self._turn = threading.Lock()  # held for one encode and one non-blocking write
@@ -118,6 +131,8 @@ class Tick:
         """Begin ticking; the first tick is one period from now."""
         self._t0_ns = now_ns() + self._period_ns
         self._pacer = Pacer(self._period_ns, self._t0_ns)
+        if self._emg:
+            self._emg.keep_step(self._t0_ns, self._period_ns)
         for t in self._threads:
             t.start()
 
@@ -139,44 +154,45 @@ class Tick:
         self.warnings += prepare_thread(self._rt, RANK_TICK)
         while not self._stopping.is_set():
             tick = self._pacer.wait()
-            row = np.zeros(1, STAMPS_DTYPE)
-            result = self._infer(tick, row)
+            result = self._infer(tick)
             with self._turn:
                 self._before, self._latest = self._latest, result
                 if self._emitted >= tick or self._stopping.is_set():
-                    self._out.stamps(row)  # too late for its own release: keep its times at least
+                    # Too late for its own release; a replay needs to know that it was computed.
+                    self._out.stamps(result.row(tick, 0, 0))
                 elif self._asap:
                     self._emit(tick)
 
-    def _infer(self, tick: int, row: NDArray[np.void]) -> Result:
+    def _infer(self, tick: int) -> Result:
         """Assemble the newest inputs and run every model on them."""
         look = self._probe.latest if self._probe else None
         if look is not None:
             self._us_seq, self._us_t_ns = look.frame.seq, look.frame.t_ns
         if self._emg:
-            self._emg.drain(self._chunks)
-        if self._chunks:
-            last = self._chunks[-1]
+            self._emg.drain(self._heard)
+        if self._heard:
+            last = self._heard[-1].chunk
             self._emg_seq, self._emg_t_ns = last.seq + len(last.data), last.t_ns
         assembled_ns = now_ns()
         fault = False
         for k, e in enumerate(self._estimators):
+            hops = [hop for heard in self._heard for hop in heard.hops[k]]
             try:
                 if look is None:
-                    e.update(None, (), self._chunks)
+                    e.update(None, (), hops)
                 else:
-                    e.update(look.frame, look.images[k], self._chunks)
+                    e.update(look.frame, look.images[k], hops)
             except Exception as error:  # the tick never stops: say FAULT and count
                 self._failed(tick, e, error)
-            fault = fault or e.fault or (e.emg is not None and e.emg.unreliable)
+            fault = fault or e.fault
         values, sd, t_ns = join(self._estimators)
         done_ns = now_ns()
         started = [e.infer_start_ns for e in self._estimators if e.infer_start_ns]
-        row[0] = (
-            tick, self._pacer.deadline(tick), self._us_seq, self._us_t_ns, self._emg_seq,
-            self._emg_t_ns, assembled_ns, min(started, default=done_ns), done_ns, 0, 0, 0,
+        return Result(
+            tick, t_ns, values, sd, fault, self._pacer.deadline(tick), self._us_seq,
+            self._us_t_ns, self._emg_seq, self._emg_t_ns, assembled_ns,
+            min(started, default=done_ns), done_ns,
         )  # fmt: skip
-        return Result(tick, t_ns, values, sd, fault, self._us_t_ns, self._emg_t_ns, row)
 
     def _failed(self, tick: int, e: Estimator, error: Exception) -> None:
         e.fail()
@@ -220,9 +236,7 @@ class Tick:
             values, sd = self._nan, None
         self._emitted = tick
         sent_ns = self._send(MuscleState(tick, r.t_ns, flags, values, sd))
-        row = r.row.copy()
-        row["tick"], row["sent_ns"], row["flags"], row["late"] = tick, sent_ns, flags, behind
-        self._out.stamps(row)
+        self._out.stamps(r.row(tick, sent_ns, flags))
 
     def _send(self, state: MuscleState) -> int:
         """Give a state to every link, then to the recorder; when it had been given."""

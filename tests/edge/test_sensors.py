@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edge import sensors
-from edge.estimate import Look
+from edge.estimate import Heard, Look
 from edge.realtime import RealTime
 from edge.sensors import EmgReader, NoSink, ProbeReader
 from firmware_bridge.types import Chunk, DeviceError, Frame, Geometry
@@ -61,6 +61,10 @@ def quick(monkeypatch):
 
 def unprepared(frame):
     return Look(frame, ())
+
+
+def unheard(chunk):
+    return Heard(chunk, ())
 
 
 def frame(seq):
@@ -123,7 +127,7 @@ def test_sample_numbers_skip_the_time_an_amplifier_was_away(monkeypatch):
     sink, t0 = Events(), time.monotonic_ns()
     again = Script([chunk(0, 5, t0 + 510_000_000), chunk(5, 5, t0 + 515_000_000)])
     reopening(monkeypatch, "open_emg", [again])
-    reader = EmgReader(Script([chunk(0, 10, t0)]), RT, sink)
+    reader = EmgReader(Script([chunk(0, 10, t0)]), unheard, RT, sink)
     run(reader, lambda: len(sink.chunks) == 3)
     first, second, third = (c.seq for c in sink.chunks)
     assert (first, second, third) == (0, 515, 520)
@@ -132,11 +136,11 @@ def test_sample_numbers_skip_the_time_an_amplifier_was_away(monkeypatch):
 
 def test_the_tick_drains_what_came_in_order_and_only_once():
     t0 = time.monotonic_ns()
-    reader = EmgReader(Script([chunk(k, 1, t0 + k) for k in range(3)]), RT, NoSink())
+    reader = EmgReader(Script([chunk(k, 1, t0 + k) for k in range(3)]), unheard, RT, NoSink())
     run(reader, lambda: reader.samples == 3)
     got = []
     reader.drain(got)
-    assert [c.seq for c in got] == [0, 1, 2]
+    assert [h.chunk.seq for h in got] == [0, 1, 2]
     reader.drain(got)
     assert got == []
 
