@@ -61,9 +61,8 @@ class Case:
 
     @property
     def rss_growth_mb(self) -> float:
-        """Median of the last tenth of the run minus that of the first tenth after settling."""
-        n = max(len(self.rss_mb) // 10, 1)
-        return float(np.median(self.rss_mb[-n:]) - np.median(self.rss_mb[n : 2 * n]))
+        """Median of the last 10 s minus that of 10 s after every image was shown once."""
+        return float(np.median(self.rss_mb[-10:]) - np.median(self.rss_mb[20:30]))
 
 
 def daemon_case(sources: Sources, name: str, release_ms: float, realtime: bool) -> Case:

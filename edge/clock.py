@@ -115,12 +115,15 @@ def sleep_until(t_ns: int) -> None:
 class Pacer:
     """Ticks on absolute deadlines ``t0 + k * period``: lateness never accumulates.
 
-    ``wait`` returns the tick to run now.  Ticks whose whole period has gone by are skipped and
+    ``wait`` returns ``lead_ns`` before the deadline, for what has to be got ready.
+
+    It returns the tick to run now.  Ticks whose whole period has gone by are skipped and
     counted in ``missed``: after a stall the loop is on time again, it does not hurry to catch up.
     """
 
-    def __init__(self, period_ns: int, t0_ns: int):
+    def __init__(self, period_ns: int, t0_ns: int, lead_ns: int = 0):
         self.period_ns, self.t0_ns = period_ns, t0_ns
+        self._lead_ns = lead_ns
         self.tick = -1
         self.missed = 0
 
@@ -136,5 +139,5 @@ class Pacer:
             self.missed += newest - due
             due = newest
         self.tick = due
-        sleep_until(self.deadline(due))
+        sleep_until(self.deadline(due) - self._lead_ns)
         return due

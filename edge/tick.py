@@ -34,6 +34,7 @@ _STALE_US, _STALE_EMG, _LATE, _FAULT = (
 )
 
 FAREWELLS = 10  # FAULT states sent on stopping, so that one of them surely arrives
+GET_READY_NS = 250_000  # before a release: encoding takes that long when caches are cold
 LAST_CALL = 0.9  # of a period: when an as-soon-as-done state is given up as late
 
 
@@ -203,27 +204,27 @@ class Tick:
 
     def _speak(self) -> None:
         self.warnings += prepare_thread(self._rt, RANK_RELEASE)
-        pacer = Pacer(self._period_ns, self._t0_ns + self._release_ns)
+        pacer = Pacer(self._period_ns, self._t0_ns + self._release_ns, GET_READY_NS)
         while not self._stopping.is_set():
             tick = pacer.wait()
             with self._turn:
                 if self._emitted < tick:
-                    self._emit(tick)
+                    self._emit(tick, pacer.deadline(tick))
             if tick % self._ticks_per_info == 0:
                 for link in self._links:
                     link.send_info(self._info)
         for _ in range(FAREWELLS):
             tick = pacer.wait()
             with self._turn:
-                self._send(MuscleState(tick, self._latest.t_ns, self.flags | _FAULT, self._nan))
+                state = MuscleState(tick, self._latest.t_ns, self.flags | _FAULT, self._nan)
+                self._send(state, pacer.deadline(tick))
 
-    def _emit(self, tick: int) -> None:
-        """Send the newest result as the state of ``tick``; the caller holds the turn."""
+    def _emit(self, tick: int, at_ns: int = 0) -> None:
+        """Send the newest result as the state of ``tick``, not before ``at_ns``; in its turn."""
         # A release that woke late must not send what was computed for a tick after it.
         r = self._latest if self._latest.tick <= tick else self._before
         tick = max(tick, r.tick)
-        now = now_ns()
-        flags = self.flags | self._stale(r, now)
+        flags = self.flags | self._stale(r, max(now_ns(), at_ns))
         behind = tick - r.tick
         if behind:
             flags |= _LATE
@@ -235,14 +236,15 @@ class Tick:
             flags |= _FAULT
             values, sd = self._nan, None
         self._emitted = tick
-        sent_ns = self._send(MuscleState(tick, r.t_ns, flags, values, sd))
+        sent_ns = self._send(MuscleState(tick, r.t_ns, flags, values, sd), at_ns)
         self._out.stamps(r.row(tick, sent_ns, flags))
 
-    def _send(self, state: MuscleState) -> int:
-        """Give a state to every link, then to the recorder; when it had been given."""
+    def _send(self, state: MuscleState, at_ns: int) -> int:
+        """Give a state to every link, then to the recorder; when the last link took it."""
+        sent_ns = 0
         for link in self._links:
-            link.send(state)
-        sent_ns = now_ns()
+            sent_ns = link.send(state, at_ns) or sent_ns
+        sent_ns = sent_ns or now_ns()
         self.sent += 1
         self._out.state(state)
         return sent_ns

@@ -16,8 +16,12 @@ class Link(Device, Protocol):
     block and never raise.  ``counters["sent"]`` grows with every state; the others mean trouble.
     """
 
-    def send(self, state: MuscleState) -> bool:
-        """Encode with the age at this moment and hand over.  False: not accepted, and counted."""
+    def send(self, state: MuscleState, at_ns: int = 0) -> int:
+        """Hand a state over; when that was (``t_ns``), or 0: not accepted, and counted.
+
+        Its age is that of this moment, or of ``at_ns`` if that is still to come: then it is handed
+        over exactly then, and the caller's thread spins until then, so call it shortly before.
+        """
 
     def send_info(self, info: Info) -> bool:
         """Say what the values mean; once a second.  False: not accepted, and counted."""

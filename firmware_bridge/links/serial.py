@@ -73,16 +73,19 @@ class SerialLink:
         self._thread = threading.Thread(target=self._listen, name="serial link", daemon=True)
         self._thread.start()
 
-    def send(self, state: MuscleState) -> bool:
+    def send(self, state: MuscleState, at_ns: int = 0) -> int:
         """See ``Link.send``.  Takes waiting acknowledgements along."""
         with self._lock:
-            now_ns = time.monotonic_ns()
+            now_ns = max(time.monotonic_ns(), at_ns)
             ok = self._clear(now_ns)
             if ok:
                 acks = [self._acks.popleft() for _ in range(len(self._acks))]
-                ok = self._write(b"".join((encode_state(state, now_ns), *acks)), now_ns)
+                data = b"".join((encode_state(state, now_ns), *acks))
+                while (now_ns := time.monotonic_ns()) < at_ns:
+                    pass
+                ok = self._write(data, now_ns)
             self.counters["sent" if ok else "dropped"] += 1
-        return ok
+        return now_ns if ok else 0
 
     def send_info(self, info: Info) -> bool:
         """See ``Link.send_info``."""

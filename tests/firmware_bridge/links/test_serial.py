@@ -28,6 +28,7 @@ from firmware_bridge.links.packet import (
     Status,
     decode_ack,
     decode_info,
+    decode_state,
     encode,
 )
 from firmware_bridge.links.receiver import Limits, Receiver
@@ -58,6 +59,17 @@ def test_states_and_info_arrive_and_the_first_byte_flushes_the_line(port: Any, l
     assert [(p.kind, p.seq) for p in packets] == [(Kind.STATE, 7), (Kind.INFO, 0)]
     assert decode_info(packets[1]) == INFO
     assert link.counters["sent"] == 1
+
+
+def test_a_state_leaves_at_its_moment_with_the_age_of_that_moment(port: Any, link: Link) -> None:
+    old = state(7)
+    at_ns = old.t_ns + 3_000_000
+    assert link.send(old, at_ns) >= at_ns
+    assert time.monotonic_ns() >= at_ns
+    (packet,) = port.packets()
+    sent = decode_state(packet, at_ns)
+    assert sent is not None
+    assert at_ns - sent.t_ns == 3_000_000
 
 
 def test_age_is_that_of_the_moment_of_sending(port: Any, link: Link) -> None:
