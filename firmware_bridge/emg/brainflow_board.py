@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from firmware_bridge.address import Address
 from firmware_bridge.emg import brainflow_library
-from firmware_bridge.emg.parameters import indices, names, positive
+from firmware_bridge.parameters import indices, names, positive
 from firmware_bridge.types import DeviceError
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_bridge.emg.parameters import UNITS_UV
+from firmware_bridge.parameters import UNITS_UV
 from firmware_bridge.types import DeviceError
 
 TIME_HEADERS = ("time", "time_s", "t", "t_s")

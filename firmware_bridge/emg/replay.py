@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from firmware_bridge.address import Address, flag
 from firmware_bridge.emg.files import Recording, read_recording
 from firmware_bridge.emg.pacing import SampleClock
-from firmware_bridge.emg.parameters import indices, names, positive, unit_uv
+from firmware_bridge.parameters import indices, names, positive, unit_uv
 from firmware_bridge.types import Chunk, DeviceError
 
 

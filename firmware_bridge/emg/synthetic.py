@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from firmware_bridge.address import Address
 from firmware_bridge.emg.electrodes import CALF, Electrodes, Sound
 from firmware_bridge.emg.pacing import SampleClock
-from firmware_bridge.emg.parameters import names, not_negative, positive, whole
+from firmware_bridge.parameters import names, not_negative, positive, whole
 from firmware_bridge.types import Chunk, DeviceError
 
 CHANNELS: tuple[str, ...] = ("MG", "TA")

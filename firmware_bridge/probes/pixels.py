@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firmware_bridge.address import Address
-from firmware_bridge.emg.parameters import positive, whole
+from firmware_bridge.parameters import positive, whole
 from firmware_bridge.types import DeviceError, Geometry
 
 Grey = NDArray[np.uint8]

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firmware_bridge.address import Address, flag
-from firmware_bridge.emg.parameters import not_negative, positive
+from firmware_bridge.parameters import not_negative, positive
 from firmware_bridge.probes.pacing import wait_until
 from firmware_bridge.probes.pixels import Grey, Pixels, take_pixels
 from firmware_bridge.recording import RecordingError, probe_geometry, read_frames

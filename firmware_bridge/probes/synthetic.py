@@ -9,7 +9,7 @@ The wearer of the same ``seed`` in ``wearer.py`` is what an estimator should fin
 import time
 
 from firmware_bridge.address import Address
-from firmware_bridge.emg.parameters import positive, whole
+from firmware_bridge.parameters import positive, whole
 from firmware_bridge.probes.calf import bmode_geometry, make_calf, render
 from firmware_bridge.probes.pacing import wait_until
 from firmware_bridge.types import DeviceError, Frame

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from firmware_bridge.address import Address
-from firmware_bridge.emg.parameters import positive
+from firmware_bridge.parameters import positive
 from firmware_bridge.probes.by_id import stable_path
 from firmware_bridge.probes.pixels import Grey, Pixels, take_pixels
 from firmware_bridge.probes.v4l2 import Capture, Kernel, Linux, Picture, PictureFormat

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firmware_bridge.address import Address
-from firmware_bridge.emg.parameters import not_negative
+from firmware_bridge.parameters import not_negative
 from firmware_bridge.probes.by_id import stable_path
 from firmware_bridge.probes.serial_port import Port, SerialPort
 from firmware_bridge.probes.wulpus_config import (
