@@ -17,7 +17,7 @@ from edge.clock import now_ns
 from edge.config import Config, ConfigError, load_config, to_toml
 from edge.estimate import Estimator, Sources, listen_to, look_at
 from edge.machine import rss_mb, throttled, versions
-from edge.realtime import RANK_LINK, prepare_process, prepare_thread
+from edge.realtime import RANK_LINK, prepare_process, prepare_thread, sweep
 from edge.record import SessionWriter
 from edge.runtime import EngineError
 from edge.sensors import EmgReader, NoSink, ProbeReader
@@ -122,6 +122,7 @@ class Daemon:
             if time.monotonic() < next_second:
                 continue
             next_second += 1.0
+            sweep()
             self._watch_throttling()
             seen = self._report_trouble(seen)
             if time.monotonic() >= next_status:

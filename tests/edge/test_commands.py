@@ -1,11 +1,13 @@
 """The ``sonomyo`` command as a script sees it: exit codes, help, and what is printed."""
 
 import json
+import resource
 import signal
 import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from edge import cli
@@ -105,6 +107,37 @@ def test_a_signal_leaves_a_closed_recording_and_a_receiver_that_was_told(rig, tm
     *_, last = recording.states()
     assert last.flags & Flag.FAULT
     assert [e.kind for e in recording.events()].count("stop") == 1
+
+
+def test_a_full_disk_stops_the_recording_but_not_the_states(rig, tmp_path):
+    listener = subprocess.Popen(
+        [sys.executable, "-m", "edge.cli", "listen", f"pty:{tmp_path / 'port'}", "--quiet",
+         "--seconds", "30", "--save", str(tmp_path / "got.npz")],
+    )  # fmt: skip
+    end = time.monotonic() + 20
+    while not (tmp_path / "port").exists() and time.monotonic() < end:
+        time.sleep(0.02)
+    rig.write_text(
+        rig.read_text().replace("[timing]", f'links = ["serial:{tmp_path / "port"}"]\n[timing]')
+    )
+    most = 100_000  # bytes in any one file: what the system says then is what a full disk says
+
+    def small_disk():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+
+    done = subprocess.run(
+        [sys.executable, "-m", "edge.cli", "run", str(rig), "--seconds", "3"],
+        capture_output=True, text=True, timeout=60, preexec_fn=small_disk,
+    )  # fmt: skip
+    listener.wait(timeout=40)
+    assert done.returncode == 0, done.stderr
+    assert "record.write_errors" in done.stderr
+    with np.load(tmp_path / "got.npz") as f:
+        assert len(f["seq"]) > 200  # of 300: nobody waited for the disk
+    recording = open_recording(done.stdout.strip())
+    kept = [s.seq for s in recording.states()]
+    assert len(kept) > 20
+    assert kept == list(range(kept[0], kept[0] + len(kept)))  # a whole beginning
 
 
 def test_record_keeps_what_the_sensors_say_without_any_model(tmp_path):
