@@ -45,7 +45,7 @@ def quantiles(ns: Times) -> dict[str, float]:
 def main() -> int:
     """Run every case, print the table, save the figure, end with one line of JSON."""
     OUT.mkdir(parents=True, exist_ok=True)
-    sources = quick_to_open(open_sources(OUT, offline=False))
+    sources = quick_to_open(open_sources(OUT))
     console = Console(highlight=False)
     console.print(f"{sources.note}\n{SECONDS:g} s each, {os.cpu_count()} cores")
     floor_idle = floor_case(sources, SECONDS / 2)

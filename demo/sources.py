@@ -40,10 +40,12 @@ class Sources:
     truth: dict[str, tuple[str, F64]]
 
 
-def open_sources(folder: Path, offline: bool) -> Sources:
+def open_sources(folder: Path, simulated: bool = False) -> Sources:
     """Real recordings where there are any, else a simulated wearer; files go to ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
-    data = prepare_demo(folder, offline=offline)
+    if simulated:
+        return _simulated(folder, "SIMULATED wearer, as asked: no recordings of people")
+    data = prepare_demo(folder)
     return _simulated(folder, data.note) if data.kind == "simulated" else _real(data)
 
 

@@ -114,7 +114,7 @@ class Tick:
         self._us_seq, self._us_t_ns = -1, UNKNOWN_NS
         self._latest = Result(-1, UNKNOWN_NS, self._nan, self._nan if has_sd else None, False, 0)
         self._before = self._latest
-        self._emitted = -1
+        self._emitted = self._logged = -1
         self._turn = threading.Lock()  # held for one encode and one non-blocking write
         self._stopping = threading.Event()
         self._ticks_per_info = max(1, round(1000 / timing.period_ms))
@@ -157,12 +157,18 @@ class Tick:
             tick = self._pacer.wait()
             result = self._infer(tick)
             with self._turn:
+                self._log(self._latest)
                 self._before, self._latest = self._latest, result
                 if self._emitted >= tick or self._stopping.is_set():
-                    # Too late for its own release; a replay needs to know that it was computed.
-                    self._out.stamps(result.row(tick, 0, 0))
+                    self._log(result)  # too late for its own release
                 elif self._asap:
                     self._emit(tick)
+
+    def _log(self, r: Result) -> None:
+        """Record a result that was never sent as its own tick's: a replay must know of it."""
+        if r.tick > self._logged:
+            self._out.stamps(r.row(r.tick, 0, 0))
+            self._logged = r.tick
 
     def _infer(self, tick: int) -> Result:
         """Assemble the newest inputs and run every model on them."""
@@ -229,6 +235,7 @@ class Tick:
         if behind:
             flags |= _LATE
             self.late += 1
+            self._log(r)
         values, sd = r.values, r.sd
         if r.fault:
             flags |= _FAULT
@@ -238,6 +245,7 @@ class Tick:
         self._emitted = tick
         sent_ns = self._send(MuscleState(tick, r.t_ns, flags, values, sd), at_ns)
         self._out.stamps(r.row(tick, sent_ns, flags))
+        self._logged = max(self._logged, r.tick)
 
     def _send(self, state: MuscleState, at_ns: int) -> int:
         """Give a state to every link, then to the recorder; when the last link took it."""
