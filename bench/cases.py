@@ -21,6 +21,7 @@ from edge.realtime import RealTime, prepare_process, prepare_thread
 from firmware_bridge.address import Address, make
 from firmware_bridge.probes.video_frames import parse_crop, read_video
 from firmware_bridge.recording import open_recording
+from firmware_bridge.types import Flag
 
 SETTLE_S = 2.0  # of each case, not counted: the first states wait for the first data
 OUT = Path("out/bench-latency")
@@ -104,7 +105,9 @@ def daemon_case(
     case = read_case(Path(path), got, release_ms or PERIOD_MS)
     Path(path).unlink()  # hundreds of megabytes
     case.cpu_pct, case.rss_mb = cpu_pct, rss_mb
-    case.start_s = float(got["arrival_ns"][0] - started_ns) * 1e-9
+    stale = int(Flag.STALE_US | Flag.STALE_EMG | Flag.FAULT)
+    known = np.isfinite(got["values"]).all(axis=1) & (got["flags"] & stale == 0)
+    case.start_s = float(got["arrival_ns"][np.argmax(known)] - started_ns) * 1e-9
     return case
 
 

@@ -56,7 +56,8 @@ def main(a: argparse.Namespace) -> int:
 def _run(sources: Sources, out: Path, seconds: float, console: Console) -> Path | None:
     """Start receiver and daemon, wait for both; the recording, or None with the reason printed."""
     port, measured, log_path = out / "rehab-device", out / "measured.npz", out / "daemon.log"
-    measured.unlink(missing_ok=True)
+    for old in (measured, port, out / "received.npz"):
+        old.unlink(missing_ok=True)
     config = Config(
         rig=Rig(probe=sources.probe, emg=sources.emg, links=(f"serial:{port.resolve()}",)),
         models=sources.models,
@@ -142,8 +143,8 @@ def _report(recording: Recording, sources: Sources, out: Path) -> str:
         for name, (p50, p99, top) in latency.rows.items()
     ]
     lines.append(
-        f"{latency.states} states: {latency.late} late (deadline missed), {latency.lost} lost on "
-        f"the way; replayed: {again.equal} of {again.states} bit-equal"
+        f"{latency.states} states: {latency.late + latency.missed} missed their deadline, "
+        f"{latency.lost} lost on the way; replayed: {again.equal} of {again.states} bit-equal"
     )
     chunks = list(recording.chunks())
     raw = np.concatenate([c.data[:, 0] for c in chunks]) if chunks else np.zeros(1, np.float32)

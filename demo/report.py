@@ -34,8 +34,9 @@ class Track:
     @property
     def r2(self) -> float:
         """Share of the measurement's variance that the estimate explains; 1 is perfect."""
-        left = np.nanmean((self.estimated - self.measured) ** 2)
-        return float(1 - left / np.nanvar(self.measured))
+        both = np.isfinite(self.estimated) & np.isfinite(self.measured)
+        left = np.mean((self.estimated - self.measured)[both] ** 2)
+        return float(1 - left / np.var(self.measured[both]))
 
 
 @dataclass
@@ -44,9 +45,9 @@ class Latency:
 
     rows: dict[str, tuple[float, float, float]]  # name: p50, p99, max
     states: int
-    late: int
-    missed: int
-    lost: int
+    late: int  # sent on time, but with an older result
+    missed: int  # not sent at all
+    lost: int  # sent, not received
 
 
 def read_times(recording: Recording, received: dict[str, NDArray[np.int64]]) -> Latency:
@@ -70,11 +71,7 @@ def read_times(recording: Recording, received: dict[str, NDArray[np.int64]]) -> 
         {k: _percentiles(v) for k, v in rows.items() if len(v)},
         states=len(sent),
         late=int((sent["late"] > 0).sum()),
-        missed=int(
-            np.diff(np.unique(sent["tick"])).clip(1).sum() - (len(np.unique(sent["tick"])) - 1)
-        )
-        if len(sent)
-        else 0,
+        missed=int(np.ptp(sent["tick"]) + 1 - len(np.unique(sent["tick"]))) if len(sent) else 0,
         lost=int(len(sent) - np.isin(sent["tick"], received["seq"]).sum()),
     )
 

@@ -48,8 +48,15 @@ def check(config: Config) -> list[Finding]:
             device.close()
     if not config.models:
         found.append(Finding("models", False, 'none: set models = ["mg-frame"] or a bundle folder'))
+    missing = [part for part, address, device in
+               (("probe", config.rig.probe, probe), ("emg", config.rig.emg, emg))
+               if address and device is None]  # fmt: skip
     for name in config.models:
-        found.append(_model(name, sources, config.timing.period_ms))
+        if missing:
+            text = f"{name}: not tried, because {' and '.join(missing)} did not open"
+            found.append(Finding("model", False, text))
+        else:
+            found.append(_model(name, sources, config.timing.period_ms))
     for address in config.rig.links:
         link = _try(found, "link", address, open_link)
         if link is not None:

@@ -7,9 +7,10 @@ now_ns = time.monotonic_ns
 
 WINDOW_NS = 1_000_000_000  # one least-delayed arrival is kept per second of device time
 WINDOWS = 32  # half a minute of them: long enough for skew, short enough for temperature drift
-MAX_SKEW = 0.02  # BrainFlow's playback runs 0.6 % slow; crystals stay within 0.0001
+MAX_SKEW = 0.005  # crystals stay within 0.0001, but some amplifiers' nominal rates are not exact
+SKEW_DRIFT = 1e-5  # per fit, once settled: temperature is slow, a growing backlog is not
 SPIN_NS = 80_000  # 0.8 % of a core at a 10 ms tick
-STEP_NS = 50_000_000  # a whole window this far off the line is a new clock, not jitter
+STEP_NS = 50_000_000  # a datum this far ahead of the line has a new clock
 
 
 class ClockMap:
@@ -20,12 +21,17 @@ class ClockMap:
     of their lower convex hull: the one that spans their mean (Moon, Skelly & Towsley, INFOCOM
     1999).  A datum is therefore never thought younger than it is by more than the jitter of the
     least-delayed arrivals; it may be thought older, which is the safe side.
+
+    A delay that begins later is not mistaken for skew: the line stays, the data grow old, and
+    after a whole window ``behind`` asks for the device to be opened again, which empties buffers.
     """
 
     def __init__(self) -> None:
         self.steps = 0  # times the device clock jumped
+        self.behind = False  # for a whole window, everything came more than STEP_NS late
         self._points: deque[tuple[int, int]] = deque(maxlen=WINDOWS)
         self._empty = True
+        self._settled = False
         self._x0 = self._y0 = self._window_start = self._last = 0
         self._offset = self._slope = self._mid = 0.0
         self._best, self._best_above = (0, 0), 0.0  # nearest to the line in this window
@@ -39,9 +45,8 @@ class ClockMap:
             self._step(device_ns, arrival_ns)
             return arrival_ns
         self._last = max(self._last, x)
-        if x - self._window_start >= WINDOW_NS and not self._close_window(x):
-            self._step(device_ns, arrival_ns)
-            return arrival_ns
+        if x - self._window_start >= WINDOW_NS:
+            self._close_window(x)
         above = delay - self._line(x)
         if above < self._best_above:
             self._best, self._best_above = (x, delay), above
@@ -64,21 +69,21 @@ class ClockMap:
         self._window_start = self._last = 0
         self._best, self._best_above = (0, 0), 0.0
         self._offset = self._slope = self._mid = 0.0
-        self._empty = False
+        self._empty = self._settled = self.behind = False
 
     def _step(self, device_ns: int, arrival_ns: int) -> None:
         self.steps += 1
         self._restart(device_ns, arrival_ns)
 
-    def _close_window(self, x: int) -> bool:
-        """Take the window's least-delayed arrival and fit again; False if the clock has stepped."""
-        if self._best_above > STEP_NS:
-            return False
-        self._points.append(self._best)
+    def _close_window(self, x: int) -> None:
+        """Take the window's least-delayed arrival and fit again."""
+        self.behind = self._best_above > STEP_NS
+        if not self.behind:
+            self._points.append(self._best)
+            self._settled = self._settled or len(self._points) == WINDOWS
         self._window_start, self._best_above = x, float("inf")
         if len(self._points) >= 2:
             self._fit()
-        return True
 
     def _fit(self) -> None:
         hull: list[tuple[int, int]] = []
@@ -90,6 +95,8 @@ class ClockMap:
         right = next((i for i, p in enumerate(hull) if p[0] >= mean), len(hull) - 1)
         (xa, ya), (xb, yb) = hull[max(right, 1) - 1], hull[max(right, 1)]
         slope = (yb - ya) / (xb - xa)
+        if self._settled:
+            slope = min(max(slope, self._slope - SKEW_DRIFT), self._slope + SKEW_DRIFT)
         self._slope = min(max(slope, -MAX_SKEW), MAX_SKEW)
         self._mid = xa
         self._offset = min(y - self._slope * (x - xa) for x, y in self._points)

@@ -1,6 +1,7 @@
 """The configuration: one frozen tree with defaults, one TOML file that overrides fields by name."""
 
 import dataclasses
+import math
 import sys
 import types
 import typing
@@ -128,6 +129,8 @@ def _convert(kind: Any, value: Any, name: str) -> Any:
     if type(value) is not kind:
         wanted = kind.__name__ if not isinstance(kind, types.UnionType) else str(kind)
         raise ConfigError(f"{name} must be {wanted}, is {type(value).__name__} {value!r}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{name} must be a finite number, is {value}")
     return value
 
 

@@ -4,8 +4,8 @@ import argparse
 import logging
 import signal
 import sys
-import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
@@ -15,7 +15,7 @@ from typing import Any
 from edge.bundle import Bundle, BundleError, load_bundle
 from edge.clock import now_ns
 from edge.config import Config, ConfigError, load_config, to_toml
-from edge.estimate import Estimator, Sources, listen_to, look_at
+from edge.estimate import MAX_STEPS, Estimator, Sources, listen_to, look_at
 from edge.machine import rss_mb, throttled, versions
 from edge.realtime import RANK_LINK, prepare_process, prepare_thread, sweep
 from edge.record import SessionWriter
@@ -53,6 +53,8 @@ class Daemon:
     def __init__(self, config: Config):
         self.config = config
         self._closers: list[Any] = []
+        self._started = False
+        self._said: set[str] = set()
         try:
             self._open(config)
         except BaseException:
@@ -73,6 +75,7 @@ class Daemon:
             emg.channels if emg else (),
         )
         self.estimators = [self._own(Estimator(b, sources)) for b in bundles]
+        _check_speed(self.estimators, c.timing.period_ms)
         self.links: list[Link] = [self._own(open_link(a)) for a in c.rig.links]
         self.recorder = self._own(_recorder(c, bundles, probe, emg)) if c.record.folder else None
         sink: Any = self.recorder or NoRecord()
@@ -91,7 +94,7 @@ class Daemon:
         if any(b.spec.wearer != c.rig.wearer or not b.spec.wearer for b in bundles):
             flags |= Flag.UNCALIBRATED
         self.log: Log = sink
-        self.info = _info(bundles, c.timing.period_ms)
+        self.info = _info(bundles, c.timing.period_ms, flags)
         self.tick = Tick(
             self.estimators, self.probe, self.emg, self.links, c.timing, c.realtime, sink,
             self.info, flags,
@@ -103,26 +106,29 @@ class Daemon:
 
     def start(self) -> None:
         """Start every thread; from here on nothing raises."""
-        for warning in self._warnings + prepare_process(self.config.realtime):
-            log.warning(warning)
+        self._started = True
+        self._warnings += prepare_process(self.config.realtime)
         for reader in self._readers:
             reader.start()
         self.tick.start()
         self.log.event("start", period_ms=self.config.timing.period_ms)
 
-    def serve(self, stop: threading.Event, seconds: float = 0.0) -> None:
-        """Handle commands and watch the machine until ``stop`` is set or ``seconds`` are over."""
+    def serve(self, stop: Callable[[], bool], seconds: float = 0.0) -> None:
+        """Handle commands and watch the machine until ``stop()`` or ``seconds`` are over."""
         end_ns = now_ns() + int(seconds * 1e9) if seconds else 1 << 62
         next_second, next_status = time.monotonic(), time.monotonic() + STATUS_S
         seen: dict[str, int] = {}
-        while not stop.wait(HOUSEKEEPING_S) and now_ns() < end_ns:
+        while not stop() and now_ns() < end_ns:
+            time.sleep(HOUSEKEEPING_S)
             for link in self.links:
                 for command in link.commands():
                     self._obey(command)
             if time.monotonic() < next_second:
                 continue
             next_second += 1.0
-            sweep()
+            if self.config.realtime.enabled:
+                sweep()
+            self._warn()
             self._watch_throttling()
             seen = self._report_trouble(seen)
             if time.monotonic() >= next_status:
@@ -131,13 +137,19 @@ class Daemon:
 
     def close(self) -> None:
         """Tell the receivers, leave the probe safe, close the recording; may be called twice."""
-        if hasattr(self, "tick") and self.tick.sent:
+        if self._started:
+            self._started = False
             self.tick.stop()
             self.log.event("stop", **self.counters())
-        for reader in getattr(self, "_readers", []):
-            reader.close()
+            for reader in self._readers:
+                reader.close()
+            self._warn()
         while self._closers:
-            self._closers.pop().close()
+            thing = self._closers.pop()
+            try:
+                thing.close()
+            except Exception:  # the probe's high voltage comes after this one
+                log.exception("closing %r failed", thing)
 
     def counters(self) -> dict[str, int]:
         """Everything that is counted, ``part.name``."""
@@ -163,6 +175,16 @@ class Daemon:
             + (f"counted {wrong}; " if wrong else "no trouble; ")
             + f"{rss_mb():.0f} MB"
         )
+
+    def _warn(self) -> None:
+        """Say once what real-time set-up the threads were not permitted."""
+        parts = [self.tick, *self._readers, *([self.recorder] if self.recorder else [])]
+        for warnings in (self._warnings, *(part.warnings for part in parts)):
+            while warnings:
+                text = warnings.pop()
+                if text not in self._said:
+                    self._said.add(text)
+                    log.warning(text)
 
     def _obey(self, command: Any) -> None:
         match command:
@@ -193,6 +215,23 @@ class Daemon:
         return counters
 
 
+def _check_speed(estimators: list[Estimator], period_ms: float) -> None:
+    """Refuse models that cannot keep up: their data would only grow older."""
+    need_ms = 0.0
+    for e in estimators:
+        steps = max(1.0, period_ms * e.emg.fs_hz / 1000 / e.emg.hop) if e.emg else 1.0
+        need_ms += e.warm_ms * steps
+        if steps > MAX_STEPS:
+            raise ConfigError(
+                f"{e.id} takes {steps:.0f} steps in {period_ms:g} ms: shorten timing.period_ms"
+            )
+    if need_ms > period_ms:
+        raise ConfigError(
+            f"the models need {need_ms:.1f} ms of every {period_ms:g} ms: run fewer, or raise "
+            "timing.period_ms"
+        )
+
+
 def _frames_or_not(config: Config, sink: Any) -> Any:
     if config.record.frames or not config.record.folder:
         return sink
@@ -201,14 +240,14 @@ def _frames_or_not(config: Config, sink: Any) -> Any:
     return bare
 
 
-def _info(bundles: list[Bundle], period_ms: float) -> Info:
+def _info(bundles: list[Bundle], period_ms: float, flags: Flag) -> Info:
     many = len(bundles) > 1
     outputs = tuple(
         replace(o, name=f"{b.spec.name}.{o.name}" if many else o.name)
         for b in bundles
         for o in b.spec.outputs
     )
-    return Info("+".join(b.id for b in bundles) or "no model", period_ms, outputs)
+    return Info("+".join(b.id for b in bundles) or "no model", period_ms, outputs, flags)
 
 
 def _recorder(c: Config, bundles: list[Bundle], probe: Any, emg: Any) -> SessionWriter:
@@ -259,14 +298,14 @@ def main(a: argparse.Namespace) -> int:
 
 def run(config: Config, seconds: float = 0.0) -> int:
     """Run until a signal or for ``seconds``.  0 = stopped in good order; raises START_ERRORS."""
-    stop = threading.Event()
+    signals: list[int] = []  # not an Event: setting one in a handler can deadlock its waiter
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda n, _: signals.append(n))
     daemon = Daemon(config)
     try:
         daemon.start()
         log.info("running: %s", daemon.info.model_id)
-        daemon.serve(stop, seconds)
+        daemon.serve(lambda: bool(signals), seconds)
     finally:
         daemon.close()
     log.info("stopped: %s", daemon.status())

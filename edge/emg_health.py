@@ -15,11 +15,12 @@ RAILS_APART_UV = 500.0
 class EmgHealth:
     """Watches hops of ``(hop, channels)`` float32 microvolts and repairs missing samples in place.
 
-    ``dead`` and ``saturated`` are bit masks over the channels, of the latest hop.
+    ``dead``, ``saturated`` and ``missing`` (not one good sample) are bit masks over the channels,
+    of the latest hop.
     """
 
     def __init__(self, fs_hz: float, hop: int, channels: int, rail_uv: float = math.inf):
-        self.dead = self.saturated = 0
+        self.dead = self.saturated = self.missing = 0
         self._rail_uv = rail_uv
         self._dead_hops = math.floor(WINDOW_S * fs_hz / hop) + 1
         self._bits = 1 << np.arange(channels, dtype=np.int64)
@@ -41,7 +42,9 @@ class EmgHealth:
     def watch(self, x: NDArray[np.float32]) -> None:
         """Replace NaN and infinity by the channel's last good value, then judge the channels."""
         np.isfinite(x, out=self._finite)
+        self.missing = 0
         if not self._finite.all():
+            self.missing = int(self._bits.dot(~self._finite.any(axis=0)))
             self._hold(x)
         np.max(x, axis=0, out=self._hi)
         np.min(x, axis=0, out=self._lo)

@@ -20,7 +20,8 @@ from edge.runtime import Engine, open_engine
 from firmware_bridge.types import UNKNOWN_NS, Chunk, Frame, Geometry
 from models.spec import Input, SpecError
 
-MAX_STEPS = 16  # per tick: after a stall the backlog is worked off without a second stall
+MAX_STEPS = 64  # per tick; a longer backlog is history: the newest part of it is kept
+KEEP_STEPS = 16
 F32 = NDArray[np.float32]
 
 
@@ -63,7 +64,6 @@ class Estimator:
 
     ``values`` and ``sd`` are the engine's own buffers: ``(n,)`` float32, overwritten by ``update``,
     NaN until every input has had data.
-    ``t_ns`` is the newest datum of the most delayed input behind them.
     """
 
     def __init__(self, bundle: Bundle, sources: Sources, engine: Engine | None = None):
@@ -81,7 +81,8 @@ class Estimator:
             (self.engine.inputs[s.input], self.engine.outputs[s.output]) for s in spec.states
         ]
         self.fail()
-        self.t_ns = UNKNOWN_NS
+        self.us_used_ns = self.emg_used_ns = UNKNOWN_NS  # newest datum behind the values
+        self.dropped_hops = 0
         self.fault = False  # implausible values, or inputs that are no muscle's
         self.infer_start_ns = 0  # when the engine first ran in the last update; 0 = it did not
         self._frame_seq = -1
@@ -124,17 +125,32 @@ class Estimator:
                 tensor[...] = image
             self._frame_seq, self._frame_t_ns = frame.seq, frame.t_ns
         if self.emg is None:
-            return fresh and self._step(self._frame_t_ns, unreliable=False)
+            return fresh and self._step(unreliable=False)
         self._hops.extend(hops)
+        if len(self._hops) > MAX_STEPS:
+            self._catch_up()
         stepped = False
-        for _ in range(min(len(self._hops), MAX_STEPS)):
+        while self._hops:
             hop = self._hops.popleft()
             self._features[...] = hop.features
-            if not self._us:
-                stepped = self._step(hop.t_ns, hop.unreliable)
-            elif self._frame_seq >= 0:
-                stepped = self._step(min(hop.t_ns, self._frame_t_ns), hop.unreliable)
+            self.emg_used_ns = hop.t_ns
+            if not self._us or self._frame_seq >= 0:
+                stepped = self._step(hop.unreliable)
         return stepped
+
+    @property
+    def t_ns(self) -> int:
+        """The newest datum of the most delayed input behind the values; UNKNOWN_NS: none yet."""
+        times = [self.us_used_ns] if self._us else []
+        return min([*times, self.emg_used_ns] if self.emg else times)
+
+    def _catch_up(self) -> None:
+        """Skip to the newest hops; a recurrent state from before the hole is worth nothing."""
+        while len(self._hops) > KEEP_STEPS:
+            self._hops.popleft()
+            self.dropped_hops += 1
+        for into, _ in self._states:
+            into.fill(0)
 
     def fail(self) -> None:
         """Nothing is known until the next update that works."""
@@ -161,7 +177,7 @@ class Estimator:
             self.emg = EmgPipeline(sources.emg_fs_hz, sources.emg_channels, i)
             self._features = tensor
 
-    def _step(self, t_ns: int, unreliable: bool) -> bool:
+    def _step(self, unreliable: bool) -> bool:
         self.infer_start_ns = self.infer_start_ns or now_ns()
         self.engine.run()
         for into, out in self._states:
@@ -173,7 +189,7 @@ class Estimator:
         if not plausible and not all(map(math.isfinite, values)):
             for into, _ in self._states:  # or one NaN would stay in the recurrent state for ever
                 into.fill(0)
-        self.t_ns = t_ns
+        self.us_used_ns = self._frame_t_ns
         return True
 
 

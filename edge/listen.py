@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import tty
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from firmware_bridge.types import UNKNOWN_NS, DeviceError, Flag, MuscleState, fl
 
 HELLO_S = 1.0
 REFRESH_S = 0.2
+RECENT = 500  # states that the jitter is taken from
 PLAIN_S = 2.0  # between lines where there is no terminal to draw a table on
 
 
@@ -56,15 +58,16 @@ class Measured:
 
 
 class Listener:
-    """Reads a port on its own thread; everything received is kept for ``save``."""
+    """Reads a port on its own thread; everything received is kept if it is to be saved."""
 
-    def __init__(self, fd: int, limits: Limits, rt: RealTime):
+    def __init__(self, fd: int, limits: Limits, rt: RealTime, keep: bool):
         self.receiver = Receiver(limits)
         self.last: MuscleState | None = None
-        self.arrivals_ns: list[int] = []
-        self.states: list[MuscleState] = []
+        self.arrivals_ns: deque[int] = deque(maxlen=None if keep else RECENT)
+        self.states: deque[MuscleState] = deque(maxlen=None if keep else RECENT)
+        self.received = self.lost = 0
         self._fd, self._rt = fd, rt
-        self.stop = threading.Event()
+        self.stopping = False  # not an Event: setting one in a signal handler can deadlock
         self.gone = False
         self._thread = threading.Thread(target=self._read, name="listen", daemon=True)
         self._thread.start()
@@ -76,7 +79,7 @@ class Listener:
 
     def close(self) -> None:
         """End the reading thread."""
-        self.stop.set()
+        self.stopping = True
         self._thread.join(timeout=2.0)
 
     def save(self, path: Path) -> None:
@@ -94,28 +97,28 @@ class Listener:
             values=values,
         )
 
-    def lost(self) -> int:
-        """States whose numbers were skipped."""
-        seqs = [s.seq for s in self.states]
-        return max(seqs[-1] - seqs[0] + 1 - len(set(seqs)), 0) if seqs else 0
-
     def _read(self) -> None:
         prepare_thread(self._rt, RANK_RELEASE)  # a microcontroller has nothing else to do either
-        while not self.stop.is_set():
+        while not self.stopping:
             if not select.select([self._fd], [], [], 0.2)[0]:
                 continue
             at_ns = now_ns()
             try:
                 data = os.read(self._fd, 65536)
             except OSError:  # the other end of a pseudo-terminal is closed, or not open yet
+                data = b""
+            if not data:  # a line that was hung up reads as empty
                 self.gone = True
-                self.stop.wait(0.05)
+                time.sleep(0.05)
                 continue
             self._take(data, at_ns)
 
     def _take(self, data: bytes, at_ns: int) -> None:
         self.gone = False
         for state in self.receiver.feed(data, at_ns):
+            if self.last is not None and state.seq > self.last.seq:
+                self.lost += state.seq - self.last.seq - 1
+            self.received += 1
             self.last = state
             self.arrivals_ns.append(at_ns)
             self.states.append(state)
@@ -140,7 +143,7 @@ def render(listener: Listener, measured: Measured | None) -> Table:
     table.add_section()
     table.add_row("age of the data", _age(listener), "", "ms")
     table.add_row("jitter of arrival, p99", f"{_jitter_ms(listener):8.2f}", "", "ms")
-    table.add_row("states / lost", f"{len(listener.states)} / {listener.lost()}", "", "")
+    table.add_row("states / lost", f"{listener.received} / {listener.lost}", "", "")
     table.add_row("flags", flag_names(state.flags), "", "")
     table.add_row("would drive", "yes" if verdict.safe else f"no: {verdict.reason.name}", "", "")
     return table
@@ -155,11 +158,11 @@ def _age(listener: Listener) -> str:
 
 def _jitter_ms(listener: Listener) -> float:
     """How far arrivals of the last 5 s are from their own even grid, 99th percentile."""
-    n = 500
-    arrived = np.array(listener.arrivals_ns[-n:], np.float64)
-    seqs = np.array([s.seq for s in listener.states[-n:]], np.float64)[: len(arrived)]
+    n = min(len(listener.arrivals_ns), len(listener.states), RECENT)
+    arrived = np.array([listener.arrivals_ns[k] for k in range(-n, 0)], np.float64)
+    seqs = np.array([listener.states[k].seq for k in range(-n, 0)], np.float64)
     info = listener.receiver.info
-    if len(arrived) < 10 or not info:
+    if n < 10 or not info:
         return float("nan")
     off = arrived - seqs * info.period_ms * 1e6
     return float(np.percentile(np.abs(off - np.median(off)), 99) * 1e-6)
@@ -172,7 +175,8 @@ def show(listener: Listener, measured: Measured | None, seconds: float, quiet: b
     number = 0
     live = Live(console=console, auto_refresh=False) if console.is_terminal and not quiet else None
     with live or contextlib.nullcontext():
-        while not listener.stop.wait(REFRESH_S) and time.monotonic() < end:
+        while not listener.stopping and time.monotonic() < end:
+            time.sleep(REFRESH_S)
             if time.monotonic() >= hello:
                 number, hello = number + 1, time.monotonic() + HELLO_S
                 listener.hello(number)
@@ -190,7 +194,7 @@ def show(listener: Listener, measured: Measured | None, seconds: float, quiet: b
 
 
 @contextlib.contextmanager
-def open_port(address: str) -> Iterator[int]:
+def open_port(address: str, baud: int = 921600) -> Iterator[int]:
     """A file descriptor of ``pty:PATH`` or of a serial port.  Raises DeviceError."""
     if address.startswith("pty:"):
         link = Path(address.partition(":")[2])
@@ -210,7 +214,7 @@ def open_port(address: str) -> Iterator[int]:
     import serial
 
     try:
-        port = serial.Serial(address, 921600, timeout=0)
+        port = serial.Serial(address, baud, timeout=0)
     except (serial.SerialException, OSError) as e:
         raise DeviceError(f"cannot open {address}: {e}: is it plugged in, may you use it?") from e
     try:
@@ -223,6 +227,7 @@ def add_args(p: argparse.ArgumentParser) -> None:
     """Arguments of ``sonomyo listen``."""
     p.add_argument("port", help="pty:PATH, or a serial port such as /dev/ttyUSB0")
     p.add_argument("--seconds", type=float, default=float("inf"))
+    p.add_argument("--baud", type=int, default=921600, help="of a serial port")
     p.add_argument("--period-ms", type=float, default=10.0, help="what the sender was set to")
     p.add_argument("--max-age-ms", type=float, default=150.0, help="older data is not driven on")
     p.add_argument(
@@ -249,10 +254,10 @@ def main(a: argparse.Namespace) -> int:
     rt = RealTime(enabled=a.realtime)
     prepare_thread(rt, RANK_LINK)  # this thread holds the GIL, too, while it draws
     try:
-        with open_port(a.port) as fd:
-            listener = Listener(fd, limits, rt)
+        with open_port(a.port, a.baud) as fd:
+            listener = Listener(fd, limits, rt, keep=a.save is not None)
             for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, lambda *_: listener.stop.set())
+                signal.signal(number, lambda *_: setattr(listener, "stopping", True))
             prepare_process(rt)
             show(listener, Measured(a.measured) if a.measured else None, a.seconds, a.quiet)
             listener.close()
@@ -261,4 +266,4 @@ def main(a: argparse.Namespace) -> int:
         return 2
     if a.save:
         listener.save(a.save)
-    return 0 if listener.states else 1
+    return 0 if listener.received else 1

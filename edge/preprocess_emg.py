@@ -72,8 +72,8 @@ class EmgPipeline:
 
     @property
     def unreliable(self) -> bool:
-        """Whether any channel the model listens to is dead or saturated."""
-        return bool(self._health.dead or self._health.saturated)
+        """Whether any channel the model listens to is dead, saturated or missing in this hop."""
+        return bool(self._health.dead or self._health.saturated or self._health.missing)
 
     def push(self, data: NDArray[np.float32]) -> None:
         """Take samples ``(n, channels of the amplifier)`` float32 uV; they are copied."""

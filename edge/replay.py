@@ -7,7 +7,6 @@ through the same estimator give the same values on the same machine.
 import argparse
 import json
 import sys
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +22,8 @@ from edge.tick import join
 from firmware_bridge.recording import Recording, RecordingError, open_recording
 from firmware_bridge.types import Chunk, Flag, Frame
 from models.spec import SpecError
+
+F32 = NDArray[np.float32]
 
 
 @dataclass
@@ -45,28 +46,30 @@ class Report:
 class Cutter:
     """Gives each tick the frame and samples it had: ``cut(us_seq, emg_seq)``, in recorded order."""
 
-    def __init__(self, recording: Recording):
-        self._frames: Iterator[Frame] = iter(recording.frames() if recording.geometry else ())
+    def __init__(self, recording: Recording, images: bool):
+        self._images = images
+        self._frames: Iterator[Frame] = iter(recording.frames() if images else ())
         self._chunks: Iterator[Chunk] = iter(recording.chunks() if recording.emg_info else ())
         self._frame: Frame | None = None
-        self._next: deque[Chunk] = deque()
         self._emg_seq = 0
 
     def cut(self, us_seq: int, emg_seq: int) -> tuple[Frame | None, list[Chunk], bool]:
         """Newest frame, new chunks, and whether all of them were in the recording."""
-        while us_seq >= 0 and (self._frame is None or self._frame.seq < us_seq):
-            self._frame = next(self._frames, None)
-            if self._frame is None:
-                return None, [], False
-        complete = us_seq < 0 or (self._frame is not None and self._frame.seq == us_seq)
+        frame = self._frame
+        while self._images and us_seq >= 0 and (frame is None or frame.seq < us_seq):
+            frame = next(self._frames, None)
+            if frame is None:
+                break
+            self._frame = frame
+        complete = not self._images or us_seq < 0 or (frame is not None and frame.seq == us_seq)
         chunks: list[Chunk] = []
         while self._emg_seq < emg_seq:
             chunk = next(self._chunks, None)
             if chunk is None:
-                return self._frame, chunks, False
+                return frame, chunks, False
             chunks.append(chunk)
             self._emg_seq = chunk.seq + len(chunk.data)
-        return self._frame if us_seq >= 0 else None, chunks, complete
+        return frame if us_seq >= 0 else None, chunks, complete
 
 
 def estimators_of(recording: Recording, bundles: list[str]) -> list[Estimator]:
@@ -98,8 +101,8 @@ def _same(ident: str, path: str) -> Bundle:
 def replay(recording: Recording, estimators: list[Estimator]) -> Report:
     """Run every recorded tick again and compare what it sent."""
     report = Report()
-    results: dict[int, NDArray[np.float32] | None] = {}
-    cutter = Cutter(recording)
+    results: dict[int, F32 | None] = {}
+    cutter = Cutter(recording, any(e.uses_us for e in estimators))
     rows = iter(recording.stamps())
     states = {s.seq: s for s in recording.states()}
     for row in rows:
@@ -109,20 +112,24 @@ def replay(recording: Recording, estimators: list[Estimator]) -> Report:
             for e in estimators:
                 hops = [hop for chunk in chunks for hop in e.hear(chunk)]
                 e.update(frame, e.look(frame) if frame else (), hops)
-            results[tick] = join(estimators)[0] if complete else None
+            results[tick] = _all(*join(estimators)[:2]) if complete else None
             results.pop(tick - 1000, None)
         if not row["sent_ns"] or tick not in states:
             continue
         if states[tick].flags & Flag.FAULT and np.isnan(states[tick].values).all():
             continue  # paused by the receiver, or the inference itself failed: nothing was claimed
         report.states += 1
-        _compare(report, tick, states[tick].values, results.get(tick - behind))
+        sent = _all(states[tick].values, states[tick].sd)
+        _compare(report, tick, sent, results.get(tick - behind))
     return report
 
 
-def _compare(
-    report: Report, tick: int, sent: NDArray[np.float32], again: NDArray[np.float32] | None
-) -> None:
+def _all(values: F32, sd: F32 | None) -> F32:
+    """Values and their SD, to be compared as one."""
+    return values if sd is None else np.concatenate([values, sd])
+
+
+def _compare(report: Report, tick: int, sent: F32, again: F32 | None) -> None:
     if again is None:
         # A tick before any result sends NaN; there is nothing to compute again.
         report.gaps += not np.isnan(sent).all()

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 READ_TIMEOUT_S = 0.2
+CLOSE_S = 3.0  # how long closing waits for a read to end
 EMG_LEAD_NS = 1_500_000  # enough to fetch and filter 20 samples on a busy machine
 QUEUE_CHUNKS = 4096  # many seconds: one comes per tick
 
@@ -77,8 +78,8 @@ class Reader(Generic[D]):
         """Stop the thread and leave the device safe."""
         self._stop.set()
         if self._thread.is_alive():
-            self._thread.join(timeout=3.0)
-        self.device.close()
+            self._thread.join(timeout=CLOSE_S)
+        self._safe(self.device)
 
     def counters(self) -> dict[str, int]:
         """All that went wrong since the start, over every re-opening."""
@@ -101,25 +102,48 @@ class Reader(Generic[D]):
     def _lost(self, why: str) -> None:
         self.connected = False
         self._sink.event("lost", device=self.name, why=why)
-        self.device.close()
+        self._safe(self.device)
         for key, n in self.device.counters.items():
             self._totals[key] = self._totals.get(key, 0) + n
         self.device.counters = dict.fromkeys(self.device.counters, 0)
         for attempt in range(1 << 30):
             if self._stop.wait(BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)]):
                 return
-            try:
-                device = self._reopen(self.device.address)
-            except DeviceError:
-                continue
-            if why_not := self._differs(device, self.device):
-                device.close()
-                self._sink.event("refused", device=self.name, why=why_not)
+            if (device := self._try_again()) is None:
                 continue
             self.device, self.connected = device, True
+            if self._stop.is_set():  # opening took so long that ``close`` has come and gone
+                self._safe(device)
+                return
             self.reconnects += 1
             self._sink.event("reconnected", device=self.name)
             return
+
+    def _try_again(self) -> D | None:
+        try:
+            device = self._reopen(self.device.address)
+            why_not = self._differs(device, self.device)
+        except DeviceError:
+            return None
+        except Exception:  # whatever a library raises here, the next attempt may work
+            log.exception("%s: opening failed", self.name)
+            return None
+        if why_not:
+            self._safe(device)
+            self._sink.event("refused", device=self.name, why=why_not)
+            return None
+        return device
+
+    def _safe(self, device: D) -> None:
+        try:
+            device.close()
+        except Exception:  # closing what is gone must not end the thread that waits for it
+            log.exception("%s: closing failed", self.name)
+
+
+def _check_on_time(clock: ClockMap) -> None:
+    if clock.behind:
+        raise DeviceError("its data come late and do not catch up: opened again to empty buffers")
 
 
 class ProbeReader(Reader[Probe]):
@@ -147,6 +171,7 @@ class ProbeReader(Reader[Probe]):
         t_ns = frame.t_ns
         if frame.device_ns != UNKNOWN_NS:
             t_ns = self._clock.map(frame.device_ns, t_ns)
+            _check_on_time(self._clock)
         seq = frame.seq + self._base
         if self.latest is not None:
             previous = self.latest.frame.seq
@@ -158,6 +183,10 @@ class ProbeReader(Reader[Probe]):
         self.latest = self._prepare(frame)
         self.frames += 1
         self._sink.frame(frame)
+
+    def _lost(self, why: str) -> None:
+        self._clock = ClockMap()
+        super()._lost(why)
 
     def counters(self) -> dict[str, int]:
         """Adds frames, lost frames and clock steps to the driver's own."""
@@ -203,22 +232,25 @@ class EmgReader(Reader[Emg]):
         if self._pacer:
             self._pacer.wait()
         chunk = device.read(READ_TIMEOUT_S)
-        if chunk is None:
-            if getattr(device, "finished", False):
-                self._stop.wait(READ_TIMEOUT_S)
-            return
+        if chunk is None and getattr(device, "finished", False):
+            self._stop.wait(READ_TIMEOUT_S)
+        while chunk is not None:  # a driver ends a chunk at every gap: fetch all there is
+            self._take_chunk(device, chunk)
+            chunk = device.read(0.0) if self._pacer else None
+
+    def _take_chunk(self, device: Emg, chunk: Chunk) -> None:
         n = len(chunk.data)
         seq = chunk.seq + self._base
-        if self._reopened:
+        if self._reopened and self.samples:
             # Time went by unsampled: the count goes on as if those samples had been lost.
             away = round((chunk.t_ns - self._last_t_ns) * 1e-9 * chunk.fs_hz) - n
             seq = self._next + max(away, 0)
             self._base = seq - chunk.seq
-            self._clock = ClockMap()
-            self._reopened = False
+        self._reopened = False
         t_ns = chunk.t_ns
         if device.live:  # a playback is paced by software: it has no crystal to go by
             t_ns = self._clock.map(int((seq + n) * 1e9 / chunk.fs_hz), t_ns)
+            _check_on_time(self._clock)
         self.lost += max(seq - self._next, 0) if self.samples else 0
         chunk = Chunk(t_ns, seq, chunk.fs_hz, chunk.data)
         self._next, self._last_t_ns = seq + n, t_ns
@@ -229,6 +261,7 @@ class EmgReader(Reader[Emg]):
 
     def _lost(self, why: str) -> None:
         self._reopened = True
+        self._clock = ClockMap()
         super()._lost(why)
 
     def counters(self) -> dict[str, int]:

@@ -60,20 +60,19 @@ class Result:
     values: NDArray[np.float32]
     sd: NDArray[np.float32] | None
     fault: bool
-    t_tick_ns: int
     us_seq: int = -1
-    us_t_ns: int = UNKNOWN_NS
+    us_t_ns: int = UNKNOWN_NS  # newest datum behind the values, as emg_t_ns
     emg_seq: int = 0
     emg_t_ns: int = UNKNOWN_NS
     assembled_ns: int = 0
     infer_start_ns: int = 0
     infer_end_ns: int = 0
 
-    def row(self, tick: int, sent_ns: int, flags: int) -> NDArray[np.void]:
+    def row(self, tick: int, t_tick_ns: int, sent_ns: int, flags: int) -> NDArray[np.void]:
         """The times of what was sent for ``tick``; ``sent_ns`` 0 = this was never sent."""
         return np.array(
             [(
-                tick, self.t_tick_ns, self.us_seq, self.us_t_ns, self.emg_seq, self.emg_t_ns,
+                tick, t_tick_ns, self.us_seq, self.us_t_ns, self.emg_seq, self.emg_t_ns,
                 self.assembled_ns, self.infer_start_ns, self.infer_end_ns, sent_ns, flags,
                 tick - self.tick,
             )],
@@ -110,12 +109,11 @@ class Tick:
         has_sd = any(e.sd is not None for e in estimators)
         self._nan = np.full(n, np.nan, np.float32)
         self._heard: list[Heard] = []
-        self._emg_seq, self._emg_t_ns = 0, UNKNOWN_NS
-        self._us_seq, self._us_t_ns = -1, UNKNOWN_NS
-        self._latest = Result(-1, UNKNOWN_NS, self._nan, self._nan if has_sd else None, False, 0)
+        self._emg_seq, self._us_seq = 0, -1  # newest data that were there to use
+        self._latest = Result(-1, UNKNOWN_NS, self._nan, self._nan if has_sd else None, False)
         self._before = self._latest
         self._emitted = self._logged = -1
-        self._turn = threading.Lock()  # held for one encode and one non-blocking write
+        self._turn = threading.Lock()  # held until a state is handed over, at its release
         self._stopping = threading.Event()
         self._ticks_per_info = max(1, round(1000 / timing.period_ms))
         self.flags = int(flags)  # set from outside: THROTTLED, UNCALIBRATED, REPLAY
@@ -149,6 +147,7 @@ class Tick:
         return {
             "sent": self.sent, "late": self.late, "skipped": self._pacer.missed,
             "errors": self.errors,
+            "dropped_hops": sum(e.dropped_hops for e in self._estimators),
         }  # fmt: skip
 
     def _think(self) -> None:
@@ -167,19 +166,19 @@ class Tick:
     def _log(self, r: Result) -> None:
         """Record a result that was never sent as its own tick's: a replay must know of it."""
         if r.tick > self._logged:
-            self._out.stamps(r.row(r.tick, 0, 0))
+            self._out.stamps(r.row(r.tick, self._pacer.deadline(r.tick), 0, 0))
             self._logged = r.tick
 
     def _infer(self, tick: int) -> Result:
         """Assemble the newest inputs and run every model on them."""
         look = self._probe.latest if self._probe else None
         if look is not None:
-            self._us_seq, self._us_t_ns = look.frame.seq, look.frame.t_ns
+            self._us_seq = look.frame.seq
         if self._emg:
             self._emg.drain(self._heard)
         if self._heard:
             last = self._heard[-1].chunk
-            self._emg_seq, self._emg_t_ns = last.seq + len(last.data), last.t_ns
+            self._emg_seq = last.seq + len(last.data)
         assembled_ns = now_ns()
         fault = False
         for k, e in enumerate(self._estimators):
@@ -196,9 +195,11 @@ class Tick:
         done_ns = now_ns()
         started = [e.infer_start_ns for e in self._estimators if e.infer_start_ns]
         return Result(
-            tick, t_ns, values, sd, fault, self._pacer.deadline(tick), self._us_seq,
-            self._us_t_ns, self._emg_seq, self._emg_t_ns, assembled_ns,
-            min(started, default=done_ns), done_ns,
+            tick, t_ns, values, sd, fault, self._us_seq,
+            min((e.us_used_ns for e in self._estimators if e.uses_us), default=UNKNOWN_NS),
+            self._emg_seq,
+            min((e.emg_used_ns for e in self._estimators if e.emg), default=UNKNOWN_NS),
+            assembled_ns, min(started, default=done_ns), done_ns,
         )  # fmt: skip
 
     def _failed(self, tick: int, e: Estimator, error: Exception) -> None:
@@ -244,7 +245,7 @@ class Tick:
             values, sd = self._nan, None
         self._emitted = tick
         sent_ns = self._send(MuscleState(tick, r.t_ns, flags, values, sd), at_ns)
-        self._out.stamps(r.row(tick, sent_ns, flags))
+        self._out.stamps(r.row(tick, self._pacer.deadline(tick), sent_ns, flags))
         self._logged = max(self._logged, r.tick)
 
     def _send(self, state: MuscleState, at_ns: int) -> int:

@@ -48,6 +48,8 @@ def test_every_setting_survives_being_written_and_read_again():
         ("[timing]\nmax_us_age_ms = -1", "max_us_age_ms must be positive"),
         ("[realtime]\npriority = 99", "realtime.priority must be 15..90"),
         ("[record]\nfsync_s = 0", "record.fsync_s must be positive"),
+        ("[timing]\nmax_us_age_ms = inf", "max_us_age_ms must be a finite number"),
+        ("[record]\nfsync_s = nan", "fsync_s must be a finite number"),
         ("[rig", "is not TOML"),
     ],
 )

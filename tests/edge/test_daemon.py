@@ -99,7 +99,7 @@ def run(tmp_path, port, brightness, adder):
         if engine:  # stands for a processor that is slower, or broken
             daemon.estimators[0].engine = engine(daemon.estimators[0].engine)
         daemon.start()
-        thread = threading.Thread(target=daemon.serve, args=(stop,))
+        thread = threading.Thread(target=daemon.serve, args=(stop.is_set,))
         thread.start()
 
         def end():
@@ -228,6 +228,7 @@ def test_an_unplugged_probe_goes_stale_comes_back_and_counts_on(run, port):
 def test_emg_that_loses_contact_is_repaired_and_counted(run, port):
     daemon = run(emg=EMG + "&dropout_hz=2", record=True)
     assert wait(lambda: daemon.counters()["adder.bad_samples"] > 0)
+    assert wait(lambda: any(s.flags & Flag.FAULT for s in port.states))
     assert wait(lambda: settled(port))
     assert np.isfinite(port.states[-1].values).all()
     daemon.end()
@@ -308,7 +309,31 @@ def test_a_slow_inference_sends_the_last_state_flagged_late_on_time(run, port, r
         if source in states and not states[source].flags & Flag.LATE:
             assert held.values.tobytes() == states[source].values.tobytes()
     recording = open_recording(daemon.recorder.path)
-    assert replay(recording, estimators_of(recording, [])).different == 0
+    report = replay(recording, estimators_of(recording, []))
+    assert (report.different, report.gaps) == (0, 0)
+
+
+def test_stopping_before_the_first_state_leaves_no_thread_behind(run, port):
+    timing = Timing(period_ms=1000, release_ms=900, max_us_age_ms=5000, max_emg_age_ms=5000)
+    daemon = run(timing=timing, emg="", models=())
+    daemon.end()
+    names = {t.name for t in threading.enumerate()}
+    assert not names & {"tick", "release", "probe", "recorder"}
+    assert wait(lambda: len(port.states) >= 10)
+    assert all(s.flags & Flag.FAULT for s in port.states[-10:])
+
+
+def test_the_info_packet_says_what_holds_for_the_session(run, port):
+    run()
+    assert wait(lambda: port.receiver.info is not None)
+    assert port.receiver.info.flags == CALM
+
+
+def test_models_that_cannot_keep_up_are_refused(brightness, adder):
+    timing = Timing(period_ms=1000, release_ms=900)
+    config = Config(rig=Rig(PROBE, EMG), models=(str(adder),), timing=timing, realtime=QUIET)
+    with pytest.raises(ConfigError, match="100 steps in 1000 ms"):
+        Daemon(config)
 
 
 def test_an_engine_that_fails_is_a_fault_and_a_counter_not_the_end(run, port):

@@ -6,11 +6,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge.bundle import load_bundle
-from edge.estimate import MAX_STEPS, Estimator, Sources
+from edge.estimate import KEEP_STEPS, MAX_STEPS, Estimator, Sources
 from firmware_bridge.types import UNKNOWN_NS, Chunk, Frame, Geometry
 from models.spec import SpecError
 
 GEOMETRY = Geometry("bmode", lines=4, samples=6, dz_mm=0.2, dx_mm=0.3)
+HOP = 10
 SOURCES = Sources(GEOMETRY, 1000.0, ("MG", "TA"))
 
 
@@ -82,13 +83,24 @@ def test_any_cutting_of_the_same_samples_gives_the_same_bits(adder, sizes, rando
     assert whole.values.tobytes() == cut.values.tobytes()
 
 
-def test_a_backlog_is_worked_off_over_several_ticks(adder):
+def test_a_backlog_longer_than_a_stall_is_cut_and_counted(adder):
     e = Estimator(load_bundle(str(adder)), SOURCES)
-    hear(e, chunk(0, ramp(10 * (MAX_STEPS + 3))))
-    done = e.values[0]
-    assert hear(e)  # the other three
-    assert e.values[0] > done
+    n = MAX_STEPS + 5
+    hear(e, chunk(0, np.full((HOP * n, 2), 2.0), t_ns=10**9))
+    assert e.dropped_hops == n - KEEP_STEPS
+    assert e.values[0] == 2.0 * KEEP_STEPS  # its past began again
+    assert e.t_ns == 10**9  # and it is up to date
     assert not hear(e)
+
+
+def test_a_hop_without_one_good_sample_is_a_fault(adder):
+    e = Estimator(load_bundle(str(adder)), SOURCES)
+    hear(e, chunk(0, ramp(HOP)))
+    assert not e.fault
+    hear(e, chunk(HOP, np.full((HOP, 2), np.nan)))
+    assert e.fault
+    hear(e, chunk(2 * HOP, ramp(HOP)))
+    assert not e.fault
 
 
 def test_lost_samples_keep_the_timing_of_the_hops(adder):

@@ -145,6 +145,56 @@ def test_the_tick_drains_what_came_in_order_and_only_once():
     assert got == []
 
 
+def test_whatever_opening_and_closing_raise_the_reader_tries_on(monkeypatch):
+    class Stuck(Script):
+        def close(self):
+            raise OSError("libusb is confused")
+
+    attempts = []
+
+    def reopen(address):
+        attempts.append(address)
+        if len(attempts) < 3:
+            raise OSError("no such file")
+        return Script([frame(0)])
+
+    monkeypatch.setattr(sensors, "open_probe", reopen)
+    sink = Events()
+    reader = ProbeReader(Stuck([]), unprepared, RT, sink)
+    run(reader, lambda: len(sink.frames) == 1)
+    assert len(attempts) >= 3
+
+
+def test_all_that_waits_is_fetched_before_a_tick_even_if_gaps_split_it():
+    class Waiting(Script):
+        def read(self, timeout_s):
+            return self._items.pop(0) if self._items else None
+
+    t0 = time.monotonic_ns()
+    device = Waiting([chunk(3 * k, 2, t0 + k) for k in range(5)])  # one sample lost each time
+    sink = Events()
+    reader = EmgReader(device, unheard, RT, sink)
+    reader.keep_step(t0 + 10**9, 10**12)  # one tick, in a second
+    run(reader, lambda: len(sink.chunks) == 5)
+    assert reader.lost == 4
+
+
+def test_data_that_come_later_and_later_make_the_reader_open_the_device_again(monkeypatch):
+    class Late(Script):
+        live = True
+
+    t0 = time.monotonic_ns()
+    device = [Frame(t0 + k * 10**7 + (400_000_000 if k > 250 else 0), k, frame(0).data, k * 10**7)
+              for k in range(600)]  # fmt: skip
+    reopening(monkeypatch, "open_probe", [Late([frame(0)])])
+    sink = Events()
+    reader = ProbeReader(Late(device), unprepared, RT, sink)
+    run(reader, lambda: reader.reconnects == 1 and sink.frames[-1].device_ns == -1)
+    held = [f for f in sink.frames if f.device_ns > 2_600_000_000]
+    assert held
+    assert all(f.t_ns < t0 + f.device_ns + 50_000_000 for f in held)  # old, not fresh
+
+
 def test_a_driver_with_a_bug_is_opened_again_and_reported(monkeypatch):
     class Buggy(Script):
         def read(self, timeout_s):
