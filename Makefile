@@ -10,14 +10,15 @@ export SONOMYO_DATA
 export OMP_NUM_THREADS = 1
 export OPENBLAS_NUM_THREADS = 1
 
-.PHONY: help demo test lint bench-latency bench-accuracy clean
+.PHONY: help demo test lint clean  # not the benches: a phony target matches no pattern rule
 
 help:
 	@echo "make demo            the whole rig on real recordings: no hardware, GPU or network needed"
 	@echo "make test            the whole test suite"
 	@echo "make lint            ruff and mypy --strict"
-	@echo "make bench-latency   sense-to-receiver latency, idle and under load (FULL=1: 10 minutes each)"
+	@echo "make bench-latency   sense-to-receiver latency, idle and under load (FULL=1: 10 minutes)"
 	@echo "make bench-accuracy  the shipped models on recordings they never saw, beside baselines"
+	@echo "make bench-grabber   what a video grabber's picture costs, beside OpenCV"
 	@echo "make clean           remove the environment and everything generated"
 
 demo: $(VENV)/.demo

@@ -1,6 +1,8 @@
 """The rules of the house: who may import whom, and what the wheel may be called."""
 
 import ast
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -89,6 +91,17 @@ def test_the_wheel_holds_exactly_our_packages():
     assert {p.partition(".")[0] for p in listed} == set(PACKAGES)
     # The name belongs to the real systemd package.
     assert not (ROOT / "systemd" / "__init__.py").exists()
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+@pytest.mark.parametrize("bench", sorted(p.stem for p in (ROOT / "bench").glob("*.py")
+                                         if "def main() -> int" in p.read_text()))  # fmt: skip
+def test_every_bench_has_its_make_target(bench):
+    done = subprocess.run(
+        ["make", "-n", f"bench-{bench}"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert f"-m bench.{bench}" in done.stdout
+    assert f"bench-{bench}" in (ROOT / "Makefile").read_text()
 
 
 def test_no_file_outgrows_one_idea():
