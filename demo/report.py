@@ -64,7 +64,7 @@ def read_times(recording: Recording, received: dict[str, NDArray[np.int64]]) -> 
         "tick to result": fresh["infer_end_ns"] - fresh["t_tick_ns"],
         "tick to receiver": arrived - fresh["t_tick_ns"][got],
     }
-    for name, key in (("newest EMG to receiver", "emg_t_ns"), ("image to receiver", "us_t_ns")):
+    for name, key in (("EMG to receiver", "emg_t_ns"), ("image to receiver", "us_t_ns")):
         known = fresh[key][got] > 0
         rows[name] = (arrived - fresh[key][got])[known]
     return Latency(

@@ -39,10 +39,10 @@ STAMPS_DTYPE = np.dtype(
     [
         ("tick", "<i8"),
         ("t_tick_ns", "<i8"),  # the deadline the tick woke up for
-        ("us_seq", "<i8"),  # newest frame used; -1 = none yet
-        ("us_t_ns", "<i8"),
-        ("emg_seq", "<i8"),  # index one past the newest EMG sample used
-        ("emg_t_ns", "<i8"),
+        ("us_seq", "<i8"),  # newest frame there was; -1 = none yet
+        ("us_t_ns", "<i8"),  # of the frame behind the values
+        ("emg_seq", "<i8"),  # index one past the newest EMG sample there was
+        ("emg_t_ns", "<i8"),  # of the newest sample behind the values
         ("assembled_ns", "<i8"),
         ("infer_start_ns", "<i8"),
         ("infer_end_ns", "<i8"),

@@ -314,7 +314,7 @@ def test_a_slow_inference_sends_the_last_state_flagged_late_on_time(run, port, r
 
 
 def test_stopping_before_the_first_state_leaves_no_thread_behind(run, port):
-    timing = Timing(period_ms=1000, release_ms=900, max_us_age_ms=5000, max_emg_age_ms=5000)
+    timing = Timing(period_ms=300, release_ms=290)
     daemon = run(timing=timing, emg="", models=())
     daemon.end()
     names = {t.name for t in threading.enumerate()}

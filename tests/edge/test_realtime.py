@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from edge import realtime
-from edge.realtime import RANK_TICK, RealTime, prepare_thread
+from edge.realtime import RANK_TICK, RealTime, prepare_process, prepare_thread
 
 
 def in_thread(f):
@@ -51,6 +51,21 @@ def test_a_core_that_is_not_there_is_a_warning(monkeypatch):
     monkeypatch.setattr(os, "sched_setscheduler", lambda *_: None)
     warnings = in_thread(lambda: prepare_thread(RealTime(cpu=1023), RANK_TICK))
     assert "cpu 1023" in warnings[0]
+
+
+def test_memory_that_may_not_be_locked_is_a_warning_with_the_remedy(monkeypatch):
+    class Libc:
+        def mlockall(self, flags):
+            return -1
+
+    calls = []
+    monkeypatch.setattr(realtime.ctypes, "CDLL", lambda *_, **__: Libc())
+    monkeypatch.setattr(realtime.gc, "freeze", lambda: calls.append("freeze"))
+    monkeypatch.setattr(realtime.gc, "disable", lambda: calls.append("disable"))
+    monkeypatch.setattr(realtime.sys, "setswitchinterval", calls.append)
+    (warning,) = prepare_process(RealTime())
+    assert "LimitMEMLOCK" in warning
+    assert calls == [realtime.SWITCH_S, "freeze", "disable"]
 
 
 @pytest.mark.parametrize("rank", [n for n in vars(realtime) if n.startswith("RANK_")])

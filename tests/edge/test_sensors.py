@@ -174,7 +174,7 @@ def test_all_that_waits_is_fetched_before_a_tick_even_if_gaps_split_it():
     device = Waiting([chunk(3 * k, 2, t0 + k) for k in range(5)])  # one sample lost each time
     sink = Events()
     reader = EmgReader(device, unheard, RT, sink)
-    reader.keep_step(t0 + 10**9, 10**12)  # one tick, in a second
+    reader.keep_step(t0 + 10**9, 10**12)  # one fetch, in a second
     run(reader, lambda: len(sink.chunks) == 5)
     assert reader.lost == 4
 

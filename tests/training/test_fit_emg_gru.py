@@ -52,7 +52,7 @@ def test_the_bundle_steps_like_the_network_reads_the_sequence(trials, tmp_path):
 
 
 @pytest.mark.skipif(
-    "SONOMYO_DATA" not in os.environ, reason="set SONOMYO_DATA to the folder of recordings"
+    not os.environ.get("SONOMYO_DATA"), reason="set SONOMYO_DATA to the folder of recordings"
 )
 def test_targets_are_measured_at_the_last_sample_of_their_step():
     (trial,) = ta_steps(("PL_50_01",), FEATURES)

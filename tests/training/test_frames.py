@@ -10,7 +10,7 @@ from training.readers import MG_CROP, mg_clip
 
 SMALL = Input("image", (1, 1, 16, 16), "us", (Step("resize", {"lines": 16, "samples": 16}),))
 needs_data = pytest.mark.skipif(
-    "SONOMYO_DATA" not in os.environ, reason="set SONOMYO_DATA to the folder of recordings"
+    not os.environ.get("SONOMYO_DATA"), reason="set SONOMYO_DATA to the folder of recordings"
 )
 
 

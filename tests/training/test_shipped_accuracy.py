@@ -14,7 +14,7 @@ from training.recipe_frames import IMAGE, score_frames
 from training.splits import MG_EVAL, TA_EVAL
 
 needs_data = pytest.mark.skipif(
-    "SONOMYO_DATA" not in os.environ, reason="set SONOMYO_DATA to the folder of recordings"
+    not os.environ.get("SONOMYO_DATA"), reason="set SONOMYO_DATA to the folder of recordings"
 )
 
 
