@@ -47,6 +47,17 @@ class NoRecord(NoSink):
         """Drop it."""
 
 
+class OnlyEvents(NoSink):
+    """Passes on what happened to the probe, but not its images."""
+
+    def __init__(self, sink: Any):
+        self._sink = sink
+
+    def event(self, kind: str, **data: object) -> None:
+        """Pass it on."""
+        self._sink.event(kind, **data)
+
+
 class Daemon:
     """One rig from opening to closing.  Raises one of ``START_ERRORS`` when it cannot start."""
 
@@ -233,11 +244,7 @@ def _check_speed(estimators: list[Estimator], period_ms: float) -> None:
 
 
 def _frames_or_not(config: Config, sink: Any) -> Any:
-    if config.record.frames or not config.record.folder:
-        return sink
-    bare = NoSink()
-    bare.event = sink.event  # type: ignore[method-assign]
-    return bare
+    return sink if config.record.frames or not config.record.folder else OnlyEvents(sink)
 
 
 def _info(bundles: list[Bundle], period_ms: float, flags: Flag) -> Info:

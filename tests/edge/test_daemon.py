@@ -93,7 +93,7 @@ def run(tmp_path, port, brightness, adder):
             models=tuple(str(m) for m in models),
             timing=timing or Timing(max_us_age_ms=150, max_emg_age_ms=150),
             realtime=QUIET,
-            record=Record(folder=str(tmp_path / "out")) if record else Record(),
+            record=Record(folder=str(tmp_path / "out")) if record is True else record or Record(),
         )
         daemon, stop = Daemon(config), threading.Event()
         if engine:  # stands for a processor that is slower, or broken
@@ -150,6 +150,18 @@ def test_sensors_become_states_and_the_recording_replays_bit_for_bit(run, port):
     kinds = [e.kind for e in recording.events()]
     assert kinds[0] == "start"
     assert "stop" in kinds
+
+
+def test_a_session_without_images_is_recorded_and_still_replays_its_emg(run, port, adder):
+    frames_off = Record(folder=str(port.path.parent / "out"), frames=False)
+    daemon = run(models=(adder,), record=frames_off)
+    assert wait(lambda: len(port.states) > 60)
+    daemon.end()
+    recording = open_recording(daemon.recorder.path)
+    assert not list(recording.frames())
+    report = replay(recording, estimators_of(recording, []))
+    assert report.states > 60
+    assert (report.different, report.gaps) == (0, 0)
 
 
 def test_the_stream_begins_before_the_sensors_do_and_says_so(run, port):

@@ -31,6 +31,7 @@ def test_closing_twice_is_fine(adder):
     e = open_engine(load_bundle(str(adder)))
     e.close()
     e.close()
+    assert open_engine(load_bundle(str(adder))).warm_up() > 0  # and another may be opened
 
 
 @pytest.mark.parametrize(
