@@ -102,6 +102,7 @@ class Reader(Generic[D]):
     def _lost(self, why: str) -> None:
         self.connected = False
         self._sink.event("lost", device=self.name, why=why)
+        log.warning("%s: %s", self.name, why)
         self._safe(self.device)
         for key, n in self.device.counters.items():
             self._totals[key] = self._totals.get(key, 0) + n
@@ -117,6 +118,7 @@ class Reader(Generic[D]):
                 return
             self.reconnects += 1
             self._sink.event("reconnected", device=self.name)
+            log.warning("%s is back", self.name)
             return
 
     def _try_again(self) -> D | None:
@@ -294,5 +296,5 @@ class NoSink:
         """Drop it."""
 
     def event(self, kind: str, **data: object) -> None:
-        """Log it: somebody should know."""
-        log.info("%s %s", kind, data)
+        """Log it for whoever looks for it."""
+        log.debug("%s %s", kind, data)
