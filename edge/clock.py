@@ -26,8 +26,8 @@ class ClockMap:
     after a whole window ``behind`` asks for the device to be opened again, which empties buffers.
     """
 
-    def __init__(self) -> None:
-        self.steps = 0  # times the device clock jumped
+    def __init__(self, steps: int = 0) -> None:
+        self.steps = steps  # times the device clock jumped; over a replug it counts on
         self.behind = False  # for a whole window, everything came more than STEP_NS late
         self._points: deque[tuple[int, int]] = deque(maxlen=WINDOWS)
         self._empty = True

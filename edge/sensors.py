@@ -187,7 +187,7 @@ class ProbeReader(Reader[Probe]):
         self._sink.frame(frame)
 
     def _lost(self, why: str) -> None:
-        self._clock = ClockMap()
+        self._clock = ClockMap(self._clock.steps)
         super()._lost(why)
 
     def counters(self) -> dict[str, int]:
@@ -264,7 +264,7 @@ class EmgReader(Reader[Emg]):
 
     def _lost(self, why: str) -> None:
         self._reopened = True
-        self._clock = ClockMap()
+        self._clock = ClockMap(self._clock.steps)
         super()._lost(why)
 
     def counters(self) -> dict[str, int]:

@@ -64,7 +64,7 @@ class SerialLink:
         self._acks: deque[bytes] = deque(maxlen=MAX_WAITING)
         self._hello_ns = UNKNOWN_NS
         self._infos = 0
-        self._lock = threading.Lock()  # held for one non-blocking write, or to exchange the port
+        self._lock = threading.Lock()  # held until a state is handed over, or to exchange the port
         self._closing = threading.Event()
         self._fd = -1  # of the port; -1 while there is none
         self._rest, self._rest_ns = b"", 0  # of a packet the port took only in part, and since when
