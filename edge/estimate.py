@@ -6,6 +6,7 @@ the clock or on how they were cut: the daemon and ``sonomyo replay`` run the sam
 """
 
 import math
+import sys
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -68,6 +69,11 @@ class Estimator:
 
     def __init__(self, bundle: Bundle, sources: Sources, engine: Engine | None = None):
         spec = self.spec = bundle.spec
+        if not spec.outputs:
+            raise SpecError(
+                f"{spec.name} draws maps ({', '.join(spec.map_names)}) and estimates no state:"
+                ' take it out of models = [...]; "sonomyo measure" uses it'
+            )
         self.id = bundle.id
         self.engine = engine or open_engine(bundle)
         self.warm_ms = self.engine.warm_up()
@@ -83,13 +89,15 @@ class Estimator:
         self.fail()
         self.us_used_ns = self.emg_used_ns = UNKNOWN_NS  # newest datum behind the values
         self.dropped_hops = 0
-        self.fault = False  # implausible values, or inputs that are no muscle's
+        self.fault = False  # implausible or doubtful values, or inputs that are no muscle's
         self.infer_start_ns = 0  # when the engine first ran in the last update; 0 = it did not
         self._frame_seq = -1
         self._frame_t_ns = UNKNOWN_NS
         self._emg_next = -1  # index after the newest sample heard
         self._hops: deque[Hop] = deque()  # not yet inferred
         self._ranges = [(o.min, o.max) for o in spec.outputs]
+        # An infinite SD is a fault even where max_sd is open.
+        self._max_sd = [min(o.max_sd, sys.float_info.max) for o in spec.outputs]
 
     @property
     def uses_us(self) -> bool:
@@ -185,6 +193,11 @@ class Estimator:
         # Few and plain operations: a tick finds cold caches.  NaN, too, is outside every range.
         values = self.values.tolist()
         plausible = all(lo <= v <= hi for v, (lo, hi) in zip(values, self._ranges, strict=True))
+        if self.sd is not None:
+            doubts = self.sd.tolist()
+            values += doubts
+            # No SD is 0: that would be a certainty that no measurement gives.
+            plausible &= all(0.0 < s <= m for s, m in zip(doubts, self._max_sd, strict=True))
         self.fault = unreliable or not plausible
         if not plausible and not all(map(math.isfinite, values)):
             for into, _ in self._states:  # or one NaN would stay in the recurrent state for ever

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -84,7 +85,10 @@ def _bundle(target: str, console: Console, as_json: bool) -> int:
         what = f"{i.source} {', '.join(i.channels)} {steps}"
         table.add_row("in", i.name, " x ".join(map(str, i.shape)), escape(what))
     for o in spec.outputs:
-        table.add_row("out", o.name, f"{o.min:g} to {o.max:g}", o.unit)
+        sd = f", SD up to {o.max_sd:g}" if o.max_sd < math.inf else ""
+        table.add_row("out", o.name, f"{o.min:g} to {o.max:g}{sd}", o.unit)
+    if spec.maps:
+        table.add_row("maps", spec.maps, str(len(spec.map_names)), ", ".join(spec.map_names))
     console.print(table)
     _facts(console, {"wearer": spec.wearer or "nobody in particular", "folder": str(bundle.path)})
     return OK

@@ -25,7 +25,8 @@ def export_onnx(
     """Write ``net`` to ``path``; the largest relative difference to PyTorch over ``examples``.
 
     An example maps each input and state of the spec to an array; use real ones.  The network's
-    ``forward`` takes inputs then states, and returns values, sd if the spec names it, then states.
+    ``forward`` takes inputs then states, and returns those of values, sd and maps that the spec
+    names, then states.
     Batch norm is folded into the convolutions.  Raises ExportError.
     """
     import onnx
@@ -64,7 +65,7 @@ def compare(
     worst = 0.0
     for example in examples:
         with torch.inference_mode():
-            wanted = [t.numpy() for t in net(*_tensors(example, spec))]
+            wanted = [t.numpy() for t in _results(net(*_tensors(example, spec)))]
         found = session.run(output_names(spec), {n: example[n] for n in input_names(spec)})
         for w, f in zip(wanted, found, strict=True):
             relative = np.max(np.abs(w - f)) / max(1.0, float(np.max(np.abs(w))))
@@ -81,8 +82,14 @@ def input_names(spec: ModelSpec) -> list[str]:
 
 def output_names(spec: ModelSpec) -> list[str]:
     """Tensor names in the order of the network's results."""
-    return [spec.values, *([spec.sd] if spec.sd else []), *(s.output for s in spec.states)]
+    given = [name for name in (spec.values, spec.sd, spec.maps) if name]
+    return given + [s.output for s in spec.states]
 
 
 def _tensors(example: dict[str, NDArray[np.float32]], spec: ModelSpec) -> list[Tensor]:
     return [torch.from_numpy(example[n]) for n in input_names(spec)]
+
+
+def _results(given: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """A network with one result returns it bare."""
+    return (given,) if isinstance(given, Tensor) else given

@@ -92,12 +92,16 @@ class MuscleState:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Name, unit and plausible range of one value of a muscle state."""
+    """Name, unit and plausible range of one value of a muscle state.
+
+    ``max_sd``: a larger standard deviation says that the model itself does not know.
+    """
 
     name: str
     unit: str
     min: float = float("-inf")
     max: float = float("inf")
+    max_sd: float = float("inf")
 
 
 class Device(Protocol):

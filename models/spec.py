@@ -63,10 +63,12 @@ class ModelSpec:
     inputs: tuple[Input, ...]
     outputs: tuple[Output, ...]  # one per element of the values tensor, in SI-style clinic units
     period_ms: float  # time between model steps it was trained for
-    values: str = "values"  # output tensor (1, n)
+    values: str = "values"  # output tensor (1, n); "" if there are no outputs
     sd: str = ""  # output tensor (1, n), same units; "" = none
     states: tuple[State, ...] = ()
     wearer: str = ""  # who it is calibrated to; "" = nobody in particular
+    maps: str = ""  # output tensor (1, k, lines, samples): where what is; "" = none
+    map_names: tuple[str, ...] = ()  # what each of the k maps is the probability (0..1) of
     version: int = SPEC_VERSION
 
     def to_json(self) -> str:
@@ -94,6 +96,7 @@ def spec_from_dict(raw: Any) -> ModelSpec:
         parts["states"] = tuple(
             State(**{**s, "shape": tuple(s["shape"])}) for s in raw.get("states", ())
         )
+        parts["map_names"] = tuple(raw.get("map_names", ()))
         spec = ModelSpec(**parts)
     except (KeyError, TypeError) as e:
         raise SpecError(f"spec has a missing or unknown field: {e}") from e
@@ -108,18 +111,19 @@ def _input(raw: dict[str, Any]) -> Input:
 
 
 def _output(raw: dict[str, Any]) -> Output:
-    lo, hi = raw.get("min"), raw.get("max")
+    lo, hi, sd = raw.get("min"), raw.get("max"), raw.get("max_sd")
     return Output(
         raw["name"],
         raw["unit"],
         -math.inf if lo is None else float(lo),
         math.inf if hi is None else float(hi),
+        math.inf if sd is None else float(sd),
     )
 
 
 def _check(spec: ModelSpec) -> None:
-    if not spec.inputs or not spec.outputs:
-        raise SpecError(f"spec {spec.name!r} has no inputs or no outputs")
+    if not spec.inputs or not (spec.outputs or spec.maps):
+        raise SpecError(f"spec {spec.name!r} has no inputs, or neither outputs nor maps")
     if not spec.period_ms > 0:
         raise SpecError(f"spec {spec.name!r}: period_ms must be positive, is {spec.period_ms}")
     names = [i.name for i in spec.inputs] + [s.input for s in spec.states]
@@ -134,6 +138,30 @@ def _check(spec: ModelSpec) -> None:
             raise SpecError(
                 f"input {i.name!r}: only static float32 shapes, not {i.dtype} {i.shape}"
             )
+    _check_outputs(spec)
+
+
+def _check_outputs(spec: ModelSpec) -> None:
+    if not spec.outputs and (spec.values or spec.sd):
+        raise SpecError(
+            f"spec {spec.name!r} has no outputs: values and sd must be empty, not"
+            f" {spec.values!r}, {spec.sd!r}"
+        )
+    if spec.outputs and not spec.values:
+        raise SpecError(f"spec {spec.name!r} has outputs: values must name their tensor")
+    for o in spec.outputs:
+        if not o.max_sd > 0:
+            raise SpecError(f"output {o.name!r}: max_sd must be positive, is {o.max_sd}")
+        if o.max_sd < math.inf and not spec.sd:
+            raise SpecError(f"output {o.name!r}: max_sd needs a network that gives sd")
+    if bool(spec.maps) != bool(spec.map_names):
+        raise SpecError(f"spec {spec.name!r}: maps and map_names go together")
+    if spec.maps and not any(i.source == "us" for i in spec.inputs):
+        raise SpecError(f"spec {spec.name!r}: maps lie over an image; it has no us input")
+    given = [spec.values, spec.sd, spec.maps, *(s.output for s in spec.states)]
+    names = [n for n in given if n]
+    if len(set(names)) != len(names) or len(set(spec.map_names)) != len(spec.map_names):
+        raise SpecError(f"spec {spec.name!r}: output names repeat: {names}, {spec.map_names}")
 
 
 def _plain(value: Any) -> Any:

@@ -77,9 +77,11 @@ def _check_contract(
     """Refuse a network whose tensors are not those its spec promises."""
     n = len(spec.outputs)
     want_in = {i.name: i.shape for i in spec.inputs} | {s.input: s.shape for s in spec.states}
-    want_out = {spec.values: (1, n)} | {s.output: s.shape for s in spec.states}
-    if spec.sd:
-        want_out[spec.sd] = (1, n)
+    want_out = {s.output: s.shape for s in spec.states}
+    want_out |= {name: (1, n) for name in (spec.values, spec.sd) if name}
+    if spec.maps:  # on the grid of the image they belong to
+        image = next(i.shape for i in spec.inputs if i.source == "us")
+        want_out[spec.maps] = (1, len(spec.map_names), *image[-2:])
     for side, want, have in (("input", want_in, inputs), ("output", want_out, outputs)):
         shapes = {k: v.shape for k, v in have.items()}
         wrong = {k: v for k, v in want.items() if shapes.get(k) != v}

@@ -52,6 +52,59 @@ def brightness(tmp_path):
 
 
 @pytest.fixture
+def doubter(tmp_path):
+    """Mean brightness b and SD 1 / log(b - 1): NaN for b = 0, 0 for 1, inf for 2, 1.44 for 3.
+
+    Larger than 1 it is too much.  It also draws the picture it saw as a map.
+    """
+    spec = ModelSpec(
+        "doubter",
+        (Input("image", (1, 1, 4, 6), "us", kind="bmode"),),
+        (Output("brightness", "1", 0.0, 255.0, max_sd=1.0),),
+        period_ms=10.0,
+        sd="sd",
+        maps="seen",
+        map_names=("bright",),
+    )
+    nodes = [
+        helper.make_node("ReduceMean", ["image"], ["m"], axes=[1, 2, 3], keepdims=0),
+        helper.make_node("Unsqueeze", ["m", "one"], ["values"]),
+        helper.make_node("Sub", ["values", "unit"], ["less"]),
+        helper.make_node("Log", ["less"], ["log"]),
+        helper.make_node("Reciprocal", ["log"], ["sd"]),
+        helper.make_node("Identity", ["image"], ["seen"]),
+    ]
+    constants = [
+        helper.make_tensor("one", TensorProto.INT64, [1], [1]),
+        helper.make_tensor("unit", TensorProto.FLOAT, [1], [1.0]),
+    ]
+    graph = helper.make_graph(
+        nodes, "g", [tensor("image", (1, 1, 4, 6))],
+        [tensor("values", (1, 1)), tensor("sd", (1, 1)), tensor("seen", (1, 1, 4, 6))], constants,
+    )  # fmt: skip
+    return write_bundle(tmp_path / "doubter", spec, graph)
+
+
+@pytest.fixture
+def mapper(tmp_path):
+    """Draws two maps of a frame and estimates nothing."""
+    spec = ModelSpec(
+        "mapper",
+        (Input("image", (1, 1, 4, 6), "us", kind="bmode"),),
+        (),
+        period_ms=10.0,
+        values="",
+        maps="seen",
+        map_names=("bright", "again"),
+    )
+    nodes = [helper.make_node("Concat", ["image", "image"], ["seen"], axis=1)]
+    graph = helper.make_graph(
+        nodes, "g", [tensor("image", (1, 1, 4, 6))], [tensor("seen", (1, 2, 4, 6))]
+    )
+    return write_bundle(tmp_path / "mapper", spec, graph)
+
+
+@pytest.fixture
 def adder(tmp_path):
     """EMG only, recurrent: the running sum of the mean rectified EMG of each hop."""
     spec = ModelSpec(

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from edge.bundle import load_bundle
 from edge.estimate import KEEP_STEPS, MAX_STEPS, Estimator, Sources
+from edge.runtime import open_engine
 from firmware_bridge.types import UNKNOWN_NS, Chunk, Frame, Geometry
 from models.spec import SpecError
 
@@ -119,6 +120,34 @@ def test_a_network_that_gives_nan_is_a_fault_and_recovers(adder):
     hear(e, chunk(10, ramp(10)))
     assert not e.fault
     assert np.isfinite(e.values).all()
+
+
+@pytest.mark.parametrize(("brightness", "sd"), [(3, 1.44), (2, np.inf), (1, 0.0), (0, np.nan)])
+def test_a_picture_that_the_network_itself_doubts_is_a_fault(doubter, brightness, sd):
+    e = Estimator(load_bundle(str(doubter)), SOURCES)
+    see(e, frame(0, 100))
+    assert not e.fault
+    see(e, frame(1, brightness))
+    assert e.fault
+    np.testing.assert_allclose(e.sd, [sd], atol=0.01)  # what it said is still sent and recorded
+    assert e.values[0] == brightness
+    see(e, frame(2, 100))
+    assert not e.fault
+
+
+def test_maps_travel_beside_the_values(doubter):
+    e = Estimator(load_bundle(str(doubter)), SOURCES)
+    see(e, frame(0, 100))
+    assert e.engine.outputs[e.spec.maps].shape == (1, len(e.spec.map_names), 4, 6)
+    assert (e.engine.outputs[e.spec.maps] == 100).all()
+
+
+def test_a_bundle_that_only_draws_maps_is_no_model_for_the_daemon(mapper):
+    bundle = load_bundle(str(mapper))
+    engine = open_engine(bundle)  # it runs where maps are wanted
+    assert engine.outputs["seen"].shape == (1, 2, 4, 6)
+    with pytest.raises(SpecError, match=r"estimates no state: take it out of models = \[...\]"):
+        Estimator(bundle, SOURCES)
 
 
 @pytest.mark.parametrize(

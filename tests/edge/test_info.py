@@ -114,3 +114,12 @@ def test_json_is_one_line_with_everything(tmp_path, capsys, words):
     found = json.loads(out)
     assert found["topics"]["/us/frame"]["messages"] == 10
     assert (found["repair"] is None) == (not words)
+
+
+def test_a_bundle_says_when_it_doubts_and_which_maps_it_draws(doubter, mapper, capsys):
+    assert info(doubter) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "0 to 255, SD up to 1" in shown
+    assert "bright" in shown
+    assert info(mapper) == 0
+    assert "bright, again" in " ".join(capsys.readouterr().out.split())

@@ -1,0 +1,89 @@
+"""The contract of a model: what it says, what it refuses, and that old ones still load."""
+
+import json
+import math
+
+import pytest
+
+from edge.bundle import SHIPPED, list_bundles
+from firmware_bridge.types import Output
+from models.spec import Input, ModelSpec, SpecError, State, Step
+
+IMAGE = Input("image", (1, 1, 8, 9), "us", (Step("window", {"depth_mm": 50.0}),), kind="bmode")
+EMG = Input("emg", (1, 2), "emg", rate_hz=1000.0, hop=10, channels=("MG", "SOL"))
+STATE = ModelSpec(
+    "calf",
+    (IMAGE, EMG),
+    (Output("angle", "deg", -40, 40, max_sd=8.0), Output("moment", "N m")),
+    10.0,
+    sd="sd",
+    states=(State("h", "h_next", (1, 4)),),
+    maps="maps",
+    map_names=("aponeurosis", "mg", "sol"),
+)
+SEGMENTER = ModelSpec("seg", (IMAGE,), (), 10.0, values="", maps="maps", map_names=("mg", "sol"))
+
+
+def changed(spec, **fields):
+    """The spec's JSON with some fields replaced."""
+    return json.dumps(json.loads(spec.to_json()) | fields)
+
+
+@pytest.mark.parametrize("spec", [STATE, SEGMENTER], ids=["state", "segmenter"])
+def test_json_gives_an_equal_spec_back(spec):
+    assert ModelSpec.from_json(spec.to_json()) == spec
+
+
+def test_an_open_end_is_null_in_json():
+    first, second = json.loads(STATE.to_json())["outputs"]
+    assert first == {"name": "angle", "unit": "deg", "min": -40, "max": 40, "max_sd": 8.0}
+    assert (second["min"], second["max"], second["max_sd"]) == (None, None, None)
+
+
+def test_a_spec_written_before_maps_and_doubt_still_loads():
+    old = json.loads(STATE.to_json())
+    del old["maps"], old["map_names"]
+    for o in old["outputs"]:
+        del o["max_sd"]
+    spec = ModelSpec.from_json(json.dumps(old))
+    assert (spec.maps, spec.map_names) == ("", ())
+    assert all(o.max_sd == math.inf for o in spec.outputs)
+
+
+def test_shipped_specs_load():
+    for name in list_bundles():
+        raw = json.loads((SHIPPED / name / "bundle.json").read_text())["spec"]
+        assert ModelSpec.from_json(json.dumps(raw)).name == name
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{", "not JSON"),
+        ("[]", "spec version 1 expected"),
+        (changed(STATE, version=2), "export the model again"),
+        (changed(STATE, colour="red"), "missing or unknown field.*colour"),
+        (changed(STATE, inputs=[]), "no inputs"),
+        (changed(STATE, period_ms=0), "period_ms must be positive"),
+        (changed(STATE, sd=""), "max_sd needs a network that gives sd"),
+        (changed(STATE, sd="values"), "output names repeat"),
+        (changed(STATE, maps="sd"), "output names repeat"),
+        (changed(STATE, values=""), "values must name their tensor"),
+        (changed(STATE, map_names=[]), "maps and map_names go together"),
+        (changed(STATE, maps=""), "maps and map_names go together"),
+        (changed(STATE, map_names=["mg", "mg"]), "output names repeat"),
+        (changed(SEGMENTER, maps="", map_names=[]), "neither outputs nor maps"),
+        (changed(SEGMENTER, values="values"), "values and sd must be empty"),
+        (STATE.to_json().replace("8.0", "0.0"), "max_sd must be positive"),
+        (STATE.to_json().replace("8.0", "NaN"), "max_sd must be positive, is nan"),
+    ],
+)
+def test_refuses_a_spec_whose_parts_do_not_fit(text, says):
+    with pytest.raises(SpecError, match=says):
+        ModelSpec.from_json(text)
+
+
+def test_maps_need_the_image_they_lie_over():
+    emg_only = ModelSpec("m", (EMG,), (), 10.0, values="", maps="maps", map_names=("mg",))
+    with pytest.raises(SpecError, match="it has no us input"):
+        ModelSpec.from_json(emg_only.to_json())
