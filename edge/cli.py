@@ -12,14 +12,16 @@ COMMANDS = {
     "record": ("edge.record_command", "record sensors without a model"),
     "replay": ("edge.replay", "run a recording through its models again and compare the states"),
     "info": ("edge.info", "what is in a recording, in a bundle, or on the USB bus"),
+    "measure": ("edge.measure_command", "muscle thickness, pennation and fascicles in pictures"),
     "check": ("edge.check", "validate a configuration and reach every device in it"),
     "listen": ("edge.listen", "be the rehab device: decode packets and show a live table"),
+    "personalise": ("export.personalise_command", "a model for one wearer, from a routine"),
     "data": ("training.data_command", "list, fetch and verify the public recordings"),
     "train": ("training.train_command", "reproduce the shipped models from the recordings"),
 }
 
 EXTRAS = {"h5py": "demo", "cv2": "demo", "matplotlib": "demo", "pooch": "demo", "pyedflib": "demo",
-          "torch": "train", "onnx": "train"}  # fmt: skip
+          "torch": "train", "onnx": "train", "ray": "train"}  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -52,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _help() -> str:
     lines = ["usage: sonomyo COMMAND [arguments]; sonomyo COMMAND --help", ""]
-    lines += [f"  {name:<8} {text}" for name, (_, text) in COMMANDS.items()]
+    lines += [f"  {name:<11} {text}" for name, (_, text) in COMMANDS.items()]
     return "\n".join(lines)
 
 
