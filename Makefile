@@ -19,6 +19,8 @@ help:
 	@echo "make bench-latency   sense-to-receiver latency, idle and under load (FULL=1: 10 minutes)"
 	@echo "make bench-accuracy  the shipped models on recordings they never saw, beside baselines"
 	@echo "make bench-grabber   what a video grabber's picture costs, beside OpenCV"
+	@echo "make bench-bmode     the simulated scanner beside PyMUST, on the same scatterers"
+	@echo "make bench-cnn       the ultrasound network: simulated cohort, real leg, segmenter, device (FULL=1: hours)"
 	@echo "make clean           remove the environment and everything generated"
 
 demo: $(VENV)/.demo

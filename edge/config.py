@@ -90,12 +90,21 @@ def load_config(path: Path) -> Config:
 
 def parse_config(text: str, name: str = "configuration") -> Config:
     """Parse TOML text.  Raises ConfigError."""
+    return parse_toml(Config, text, name)
+
+
+def parse_toml(cls: type[T], text: str, name: str) -> T:
+    """TOML text as a tree of frozen dataclasses; what it does not say is their default.
+
+    A table is a field that is a dataclass.  ``name`` says in messages where the text is from.
+    Raises ConfigError, also for a ValueError of a dataclass.
+    """
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as e:
         raise ConfigError(f"{name} is not TOML: {e}") from e
     try:
-        return _build(Config, raw, "")
+        return _build(cls, raw, "")
     except ConfigError as e:
         raise ConfigError(f"{name}: {e}") from e
 

@@ -21,7 +21,7 @@ OURS = {*PACKAGES, "bench"}
 MAY = {
     "firmware_bridge": set(),
     "models": {"firmware_bridge"},
-    "training": {"models", "firmware_bridge", "edge", "export"},
+    "training": {"models", "firmware_bridge", "edge", "export", "calibration"},
     "calibration": {"models", "firmware_bridge", "edge"},
     "export": {"models", "firmware_bridge", "edge", "calibration"},
     "edge": {"firmware_bridge", "models"},
@@ -34,10 +34,12 @@ LAZY = {
 }  # fmt: skip
 # ... except where a library is what the whole file is about.
 ABOUT = {
-    "models/frame_cnn.py": {"torch"},
-    "models/emg_gru.py": {"torch"},
+    **{f"models/{name}.py": {"torch"} for name in (
+        "calf", "emg_gru", "frame_cnn", "muscle", "physics_head", "plain_cnn", "pooled_cnn",
+        "segmenter", "state_cnn", "ultrasound_net",
+    )},
     "firmware_bridge/probes/simulated_backend.py": {"usb"},
-}
+}  # fmt: skip
 FILES = sorted(p for name in PACKAGES for p in (ROOT / name).rglob("*.py"))
 
 

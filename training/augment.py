@@ -21,18 +21,30 @@ class Augment:
 
 def augment(image: Tensor, a: Augment, rng: torch.Generator) -> Tensor:
     """A changed copy of ``image (n, 1, lines, samples)``; depth runs along the last axis."""
-    n = len(image)
+    return brighten(move(image, a, rng), a, rng)
 
-    def draw(limit: float, *shape: int) -> Tensor:
-        return (2 * torch.rand(*shape, generator=rng) - 1) * limit
 
-    theta = torch.zeros(n, 2, 3)
-    theta[:, 0, 0] = 1 + draw(a.scale, n)
-    theta[:, 1, 1] = 1 + draw(a.scale, n)
-    theta[:, :, 2] = 2 * draw(a.shift, n, 2)  # affine_grid counts from -1 to 1
-    grid = F.affine_grid(theta, list(image.shape), align_corners=False)
-    x = F.grid_sample(image, grid, padding_mode="border", align_corners=False)
-    depth = torch.linspace(-1, 1, image.shape[-1])
-    gain = 1 + draw(a.gain, n, 1, 1, 1) + draw(a.depth_gain, n, 1, 1, 1) * depth
-    noise = torch.randn(x.shape, generator=rng) * a.speckle
-    return x * gain + draw(a.offset, n, 1, 1, 1) + noise
+def move(x: Tensor, a: Augment, rng: torch.Generator) -> Tensor:
+    """Shift and scale ``(n, channels, lines, samples)``, all channels of a picture alike."""
+    theta = torch.zeros(len(x), 2, 3, device=x.device)
+    theta[:, 0, 0] = 1 + _draw(rng, a.scale, len(x))
+    theta[:, 1, 1] = 1 + _draw(rng, a.scale, len(x))
+    theta[:, :, 2] = 2 * _draw(rng, a.shift, len(x), 2)  # affine_grid counts from -1 to 1
+    grid = F.affine_grid(theta, list(x.shape), align_corners=False)
+    return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+
+
+def brighten(image: Tensor, a: Augment, rng: torch.Generator) -> Tensor:
+    """Gain, depth gain, speckle and offset of standardised brightness ``(n, 1, lines, samples)``.
+
+    Depth runs along the last axis.
+    """
+    each = (len(image), 1, 1, 1)
+    depth = torch.linspace(-1, 1, image.shape[-1], device=image.device)
+    gain = 1 + _draw(rng, a.gain, *each) + _draw(rng, a.depth_gain, *each) * depth
+    noise = torch.randn(image.shape, generator=rng, device=image.device) * a.speckle
+    return image * gain + _draw(rng, a.offset, *each) + noise
+
+
+def _draw(rng: torch.Generator, limit: float, *shape: int) -> Tensor:
+    return (2 * torch.rand(*shape, generator=rng, device=rng.device) - 1) * limit

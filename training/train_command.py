@@ -1,6 +1,7 @@
-"""``sonomyo train``: reproduces the shipped bundles."""
+"""``sonomyo train``: reproduces the shipped bundles, cross-validates the state CNN."""
 
 import argparse
+import importlib
 import logging
 import sys
 from collections.abc import Callable
@@ -9,36 +10,43 @@ from pathlib import Path
 from edge.bundle import Bundle
 from training.datasets import DataMissing
 
-MODELS = {"frame-cnn": "mg-frame", "emg-gru": "ta-emg", "sim-frame": "sim-frame"}
+# name: (bundle, module and function of its recipe); torch loads only with the module
+RECIPES = {
+    "frame-cnn": ("mg-frame", "training.recipe_frames", "train_mg_frame"),
+    "emg-gru": ("ta-emg", "training.recipe_emg", "train_ta_emg"),
+    "segmenter": ("calf-segmenter", "training.recipe_segmenter", "train_segmenter"),
+    "sim-frame": ("sim-frame", "training.recipe_frames", "train_sim_frame"),
+}
+STATE_CNN = "state-cnn"  # no bundle: a cross-validation, from a configuration
 
 
 def add_args(p: argparse.ArgumentParser) -> None:
     """Arguments of ``sonomyo train``."""
-    p.add_argument("model", choices=MODELS, help="which network, on which data")
-    p.add_argument("--out", type=Path, help="folder of the bundle; default out/bundles/NAME")
+    p.add_argument("model", choices=[*RECIPES, STATE_CNN], help="which network, on which data")
+    p.add_argument("--out", type=Path, help="folder of the result; default out/bundles/NAME")
     p.add_argument("--quick", action="store_true", help="a token fit, to try the way through")
+    state = p.add_argument_group(f"{STATE_CNN}: cross-validation on simulated participants")
+    state.add_argument("--config", metavar="FILE", help="TOML file, or state-cnn, plain, residual")
+    state.add_argument("--resume", action="store_true", help="go on in a folder that has folds")
 
 
 def main(a: argparse.Namespace) -> int:
-    """Exit codes: 0 a bundle was written, 2 the recordings are not here."""
+    """Exit codes: 0 a result was written, 2 it could not be, and why."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    folder = a.out or Path("out/bundles") / MODELS[a.model]
+    if a.model == STATE_CNN:
+        from training.train_state_command import train_state
+
+        return train_state(a.config or STATE_CNN, a.out, a.resume, a.quick)
+    if a.config or a.resume:
+        print(f"sonomyo train: --config and --resume belong to {STATE_CNN}", file=sys.stderr)
+        return 2
+    name, module, function = RECIPES[a.model]
+    recipe: Callable[[Path, bool], Bundle] = getattr(importlib.import_module(module), function)
     try:
-        bundle = _recipe(a.model)(folder, a.quick)
+        bundle = recipe(a.out or Path("out/bundles") / name, a.quick)
     except DataMissing as e:
         print(f"sonomyo train: {e}", file=sys.stderr)
         return 2
     print((bundle.path / "CARD.md").read_text(encoding="utf-8"))
     print(f"{bundle.id} in {bundle.path}")
     return 0
-
-
-def _recipe(model: str) -> Callable[[Path, bool], Bundle]:
-    """The recipe of a model; torch loads only now."""
-    if model == "emg-gru":
-        from training.recipe_emg import train_ta_emg
-
-        return train_ta_emg
-    from training.recipe_frames import train_mg_frame, train_sim_frame
-
-    return train_mg_frame if model == "frame-cnn" else train_sim_frame

@@ -1,8 +1,12 @@
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote
 
+import numpy as np
 import pytest
+
+from training.state_data import StateData
 
 
 class Upstream:
@@ -63,3 +67,34 @@ def cache(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("SONOMYO_DATA", raising=False)
     return tmp_path / "cache" / "sonomyo"
+
+
+@pytest.fixture(scope="session")
+def drawn_legs() -> Callable[[int, int], StateData]:
+    """Makes ``people`` of ``each`` pictures: two muscles, and a target in MG's brightness.
+
+    The second target is the thickness of MG.  Anatomy is known of the thickness alone.
+    """
+
+    def draw(people: int, each: int) -> StateData:
+        n, rng = people * each, np.random.default_rng(1)
+        bright, split = rng.uniform(30, 90, n), rng.integers(50, 76, n)
+        depth = np.arange(128)
+        mg = (depth >= 20) & (depth < split[:, None])
+        sol = (depth >= split[:, None] + 3) & (depth < 116)
+        sheet = ~mg & ~sol & (depth >= 17) & (depth < 119)
+        level = 60.0 + mg * (bright - 60.0)[:, None] + 120 * sheet
+        images = level[:, None, :] + 8 * rng.standard_normal((n, 128, 128))
+        maps = np.stack([sheet, mg, sol], axis=1)[:, :, None, :].repeat(128, axis=2)
+        thickness = (split - 20) * 50 / 128
+        anatomy = np.full((n, 6), np.nan, np.float32)
+        anatomy[:, 0] = thickness
+        return StateData(
+            np.clip(images, 0, 255).astype(np.uint8),
+            (255 * maps).astype(np.uint8),
+            np.repeat(np.arange(people), each),
+            np.stack([bright, thickness], axis=1).astype(np.float32),
+            anatomy,
+        )
+
+    return draw

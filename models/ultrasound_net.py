@@ -1,0 +1,24 @@
+"""From a B-mode picture to muscle state and to what was seen: one graph for the device."""
+
+from torch import Tensor, nn
+
+from models.state_cnn import StateCnn, cut
+
+
+class UltrasoundNet(nn.Module):
+    """A segmenter and a state CNN, one after the other."""
+
+    def __init__(self, segmenter: nn.Module, state: StateCnn):
+        super().__init__()
+        self.segmenter = segmenter
+        self.state = state
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """``image (n, 1, 128, 128)`` standardised brightness to values, sd and maps.
+
+        Values and sd are ``(n, outputs)`` in target units, maps ``(n, 3, 128, 128)`` are the
+        probabilities of aponeurosis, MG and SOL that the values rest on.
+        """
+        maps = self.segmenter(image)
+        values, sd = self.state(cut(image, maps, self.state.config))
+        return values, sd, maps

@@ -1,0 +1,113 @@
+"""One pass of the state CNN over its training pictures, and what is minimised in it."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from models.state_cnn import Reading, StateCnn
+from training.augment import Augment
+from training.checkpoint import Training
+from training.losses import doubt_loss
+from training.outliers import NOBODY, Spoilt
+from training.predict_state import Rows
+from training.state_data import StateData, borrow, regions
+
+
+@dataclass(frozen=True)
+class StateFit:
+    """How the network is trained; everything that changes the result but the data."""
+
+    epochs: int = 8
+    patience: int = 8  # epochs without a better validation error before it stops
+    batch: int = 64
+    rate: float = 2e-3
+    decay: float = 2e-2
+    seed: int = 1
+    anatomy: float = 1.0  # weight of the anatomy's error: physics supervises the features
+    odd: float = 1.0  # weight of telling spoilt pictures from good ones
+    exposed: int = 16  # spoilt pictures in a batch, besides the good ones
+    bf16: bool = True  # the convolutions of training; estimates are always float32
+    device: str = "cpu"  # or cuda
+    augment: Augment = field(default_factory=Augment)
+
+    def __post_init__(self) -> None:
+        if self.device not in ("cpu", "cuda"):
+            raise ValueError(f"fit.device must be cpu or cuda, is {self.device!r}")
+        for name in ("epochs", "patience", "batch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"fit.{name} must be at least 1, is {getattr(self, name)}")
+
+
+def steps_of(pictures: int, fit: StateFit) -> int:
+    """Batches of an epoch; what does not fill the last one waits for another order."""
+    return max(1, pictures // fit.batch)
+
+
+class Pool:
+    """Everything a training draws its batches from, on the training's device."""
+
+    def __init__(self, data: StateData, train: Rows, spoilt: Spoilt | None, fit: StateFit):
+        self.images, self.maps = data.on(fit.device)
+        self.targets = borrow(data.targets).to(fit.device)
+        self.anatomy = borrow(data.anatomy).to(fit.device)
+        self.train = borrow(train).to(fit.device)
+        self.exposed = 0
+        if spoilt is not None:
+            usable = np.flatnonzero(np.isin(spoilt.person, [NOBODY, *data.person[train]]))
+            self.odd = borrow(usable).to(fit.device)
+            self.odd_images, self.odd_maps = spoilt.on(fit.device)
+            self.exposed = fit.exposed if len(usable) else 0
+
+    def batch(self, good: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Images and maps of these rows, then of ``exposed`` random spoilt pictures."""
+        if not self.exposed:
+            return self.images[good], self.maps[good]
+        pick = torch.randint(len(self.odd), (self.exposed,), generator=rng, device=rng.device)
+        bad = self.odd[pick]
+        return (
+            torch.cat([self.images[good], self.odd_images[bad]]),
+            torch.cat([self.maps[good], self.odd_maps[bad]]),
+        )
+
+
+def epoch(net: StateCnn, run: Training, pool: Pool, fit: StateFit) -> float:
+    """One pass over the training pictures; the mean squared error of the standardised targets."""
+    net.train()
+    rng, steps = run.rng, steps_of(len(pool.train), fit)
+    order = pool.train[torch.randperm(len(pool.train), generator=rng, device=rng.device)]
+    total = torch.zeros((), device=rng.device)
+    for good in order[: steps * fit.batch].split(fit.batch):
+        x = regions(*pool.batch(good, rng), net.config, fit.augment, rng)
+        x = x.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(fit.device, torch.bfloat16, enabled=fit.bf16):
+            read = net.read(x)
+        read = Reading(*(part.float() for part in read))
+        error, loss = _loss(net, read, pool.targets[good], pool.anatomy[good], fit)
+        run.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        run.optimiser.step()
+        run.schedule.step()
+        total += error.detach()
+    return total.item() / steps
+
+
+def _loss(
+    net: StateCnn, read: Reading, targets: Tensor, anatomy: Tensor, fit: StateFit
+) -> tuple[Tensor, Tensor]:
+    """The values' error, and all that is minimised; rows beyond the targets are spoilt pictures."""
+    n = len(targets)
+    wanted = (targets - net.mean) / net.scale
+    error = F.mse_loss(read.value[:n], wanted)
+    loss = error + doubt_loss(read.value[:n], read.log_sd[:n], wanted)
+    known = torch.isfinite(anatomy)
+    form = (anatomy.nan_to_num() - net.anatomy_mean) / net.anatomy_scale
+    squared = torch.where(known, read.anatomy[:n] - form, 0.0) ** 2
+    loss = loss + fit.anatomy * squared.sum() / known.sum().clamp(min=1)
+    if len(read.odd) > n:
+        odd = torch.zeros_like(read.odd)
+        odd[n:] = 1.0
+        loss = loss + fit.odd * F.binary_cross_entropy_with_logits(read.odd, odd)
+    return error, loss
