@@ -21,6 +21,7 @@ ENERGIES = DIRECTIONS * len(WAVES)
 BORDER = 3  # lines of an energy map, left and right, where a filter sticks out of the picture
 QUIET = 0.1  # energy that counts as none
 PLACES = 4  # along the leg, at which thickness is read
+FAR = 4.0  # standard deviations at which a look counts no further
 FULL = 0.4  # share of the picture's depth that a thick muscle takes: scales thickness to about 1
 REGIONS = 5  # in the order MG upper, SOL upper, MG lower, SOL lower, sheets
 LOOKS = REGIONS * (ENERGIES + len(WAVES) + 1) + (REGIONS - 1) + 2 * (PLACES + 1)
@@ -66,6 +67,7 @@ def pooled_trunk(hidden: int, dropout: float) -> tuple[nn.Module, nn.Module]:
     """Regions to looks, and the two linear layers from there to features ``(n, hidden)``."""
     rest = nn.Sequential(
         nn.BatchNorm1d(LOOKS),
+        nn.Hardtanh(-FAR, FAR),  # what is far outside is no reason to estimate further outside
         nn.Linear(LOOKS, hidden),
         nn.ReLU(),
         nn.Dropout(dropout),
