@@ -19,7 +19,7 @@ def real_part() -> Part:
     heads = ("angle R2", "angle RMSE, deg", "torque R2", "torque RMSE, N m")
     real = stored(FILE)
     if real is None:
-        why = f"{FILE} is missing: see training/leave_out.py"
+        why = f"{FILE} is missing, and no command makes it yet"
         return Part(title, heads, [(why,)], _numbers(None), (why,))
     rows = [
         _clip_row(f"a clip left out: {NAMES['ours']}", real["clip"]),

@@ -20,7 +20,7 @@ class Estimates(NamedTuple):
     values: F32  # (n, outputs) target units
     sd: F32  # (n, outputs)
     anatomy: F32  # (n, ANATOMY) mm and deg
-    features: F32  # (n, hidden) what the values are a linear function of
+    features: F32  # (n, hidden) what the values are read off; linearly, with a linear head
     odd: F32  # (n,) logit of the classifier
     far: F32  # (n,) Mahalanobis distance
     gate: F32  # (n,) 0 ordinary .. 1 unknown

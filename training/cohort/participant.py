@@ -211,8 +211,8 @@ def _tissue(rng: np.random.Generator) -> Tissue:
     """Skin, fat, sheets, echo levels and the scanner's knobs.
 
     One laboratory with one scanner and one preset, as in the study: the knobs hardly differ.
-    The darkening is that of a film of maximal isometric pushes (us_mg_dynamometer): -2 dB in MG,
-    -6 dB and more in SOL.
+    The darkening is that of a film of maximal isometric pushes (us_mg_dynamometer): about
+    -2 dB in MG; -5 dB and more in SOL, which the screen's black cuts off.  4 dB is our choice.
     """
     return Tissue(
         skin_mm=_normal(rng, 1.5, 0.2),
