@@ -181,17 +181,23 @@ class StateCnn(nn.Module):
         return self.mean + self.scale * r.value, self.scale * (spread**2 + lost**2).sqrt()
 
     def read(self, regions: Tensor) -> Reading:
-        """Everything the network says about a picture.
-
-        The doubt is read off the features without shaping them: accuracy does not pay for it.
-        """
+        """Everything the network says about a picture."""
         if self.config.pixels != WINDOW:
             regions = F.avg_pool2d(regions, WINDOW // self.config.pixels)
         texture = self.stem(regions)
-        f = self.rest(texture)  # (n, hidden)
-        if texture.dim() == 4:  # maps, of which the pooled trunk has no more
-            texture = torch.cat([regions.abs().mean((2, 3)), texture.mean((2, 3))], 1)
-        imprint = torch.cat([texture, f], 1)
+        if self.config.trunk == "pooled":
+            return self.read_looks(texture)
+        f = self.rest(texture)
+        means = [regions.abs().mean((2, 3)), texture.mean((2, 3))]
+        return self._reading(f, torch.cat([*means, f], 1))
+
+    def read_looks(self, looks: Tensor) -> Reading:
+        """The same from ``looks (n, LOOKS)``, which training keeps: the pooled trunk only."""
+        f = self.rest(looks)
+        return self._reading(f, torch.cat([looks, f], 1))
+
+    def _reading(self, f: Tensor, imprint: Tensor) -> Reading:
+        """The doubt is read off the features without shaping them: accuracy does not pay for it."""
         return Reading(
             self.value(f),
             self.log_sd(f.detach()).clamp(*LOG_SD),

@@ -23,6 +23,7 @@ from training.checkpoint import Weights, digest
 from training.crossval_results import fold_file, summarise, write_json
 from training.fit_state import Epoch, fit_state
 from training.folds import Fold, Folds, folds
+from training.kept_looks import keep_looks
 from training.outliers import NOBODY, Spoilt
 from training.predict_state import Rows, predict
 from training.state_data import StateData
@@ -58,6 +59,8 @@ def cross_validate(
     ValueError for a folder with folds of other settings, ModuleNotFoundError when more workers
     are asked for than one and Ray is not installed.
     """
+    if model.trunk == "pooled":  # once, not once a fold
+        material = _with_looks(material, fit)
     key = _key(material, model, fit, how, start)
     folder.mkdir(parents=True, exist_ok=True)
     _claim(folder / "key.json", key)
@@ -128,6 +131,17 @@ def fold_net(folder: Path, number: int) -> StateCnn:
     net = StateCnn(StateCnnConfig(**found["config"]))
     net.load_state_dict(found["weights"])
     return net.eval()
+
+
+def _with_looks(m: Material, fit: StateFit) -> Material:
+    """What is only looked at needs no changed copies."""
+    look = (fit.augment, fit.copies, fit.seed)
+    return Material(
+        keep_looks(m.data, *look),
+        m.shown and keep_looks(m.shown, *look),
+        m.probes and keep_looks(m.probes, fit.augment, 0, fit.seed),
+        m.routine and keep_looks(m.routine, fit.augment, 0, fit.seed),
+    )
 
 
 def _rows(person: NDArray[np.intp], people: Sequence[int]) -> Rows:

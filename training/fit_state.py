@@ -11,6 +11,7 @@ from torch import Tensor
 
 from models.state_cnn import StateCnn, StateCnnConfig
 from training.checkpoint import Training, Weights, adopt, digest, weights
+from training.kept_looks import keep_looks
 from training.metrics import doubt
 from training.oddness import learn_ordinary, set_limits
 from training.outliers import Spoilt
@@ -63,6 +64,9 @@ def fit_state(
     weights of another network.
     """
     _check(data, train, validate, model)
+    if model.trunk == "pooled":
+        data = keep_looks(data, fit.augment, fit.copies, fit.seed)
+        spoilt = spoilt and keep_looks(spoilt, fit.augment, fit.copies, fit.seed)
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(fit.device == "cpu")
     net, run = _begin(data, train, model, fit, start)
@@ -154,7 +158,7 @@ def _validation_error(net: StateCnn, data: StateData, rows: Rows, device: str) -
 def _settle(net: StateCnn, data: StateData, train: Rows, ordinary: Rows, device: str) -> None:
     """What no descent learns: the factor on sd, and which pictures are ordinary."""
     some = train[:: max(1, len(train) // 4000)]
-    (imprint,) = each(net, data, some, device, lambda x: (net.read(x).imprint,))
+    (imprint,) = each(net, data, some, device, lambda r: (r.imprint,))
     learn_ordinary(net, imprint)
     net.reset_doubt()
     seen = predict(net, data, ordinary, device)

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.state_cnn import StateCnn
+from models.state_cnn import Reading, StateCnn
 from training.state_data import F32, Pictures, regions
 
 Rows = NDArray[np.intp]
@@ -31,8 +31,7 @@ def predict(
 ) -> Estimates:
     """Estimates of some or all pictures, float32 throughout; ``net`` in eval mode."""
 
-    def look(x: Tensor) -> tuple[Tensor, ...]:
-        r = net.read(x)
+    def look(r: Reading) -> tuple[Tensor, ...]:
         anatomy = net.anatomy_mean + net.anatomy_scale * r.anatomy
         far = net.distance(r.imprint)
         return (*net.estimate(r), anatomy, r.features, r.odd, far, net.gate(r))
@@ -45,14 +44,18 @@ def each(
     pictures: Pictures,
     rows: Rows | None,
     device: str,
-    look: Callable[[Tensor], tuple[Tensor, ...]],
+    look: Callable[[Reading], tuple[Tensor, ...]],
 ) -> list[F32]:
-    """``look`` at the regions of every picture, in small batches."""
+    """``look`` at what the network reads off every picture, in small batches."""
     rows = np.arange(len(pictures.images)) if rows is None else rows
     found = []
     with torch.inference_mode():
         for some in np.array_split(rows, max(1, len(rows) // 64)):
-            images = torch.from_numpy(pictures.images[some]).to(device)
-            maps = torch.from_numpy(pictures.maps[some]).to(device)
-            found.append([part.cpu().numpy() for part in look(regions(images, maps, net.config))])
+            if pictures.looks is not None:
+                reading = net.read_looks(torch.from_numpy(pictures.looks[0, some]).to(device))
+            else:
+                images = torch.from_numpy(pictures.images[some]).to(device)
+                maps = torch.from_numpy(pictures.maps[some]).to(device)
+                reading = net.read(regions(images, maps, net.config))
+            found.append([part.cpu().numpy() for part in look(reading)])
     return [np.concatenate(part) for part in zip(*found, strict=True)]

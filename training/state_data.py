@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -28,6 +28,8 @@ class Pictures:
     images: U8  # (n, lines, samples) brightness
     maps: U8  # (n, 3, lines, samples) probabilities, 255 = 1: aponeurosis, MG, SOL
     person: NDArray[np.intp]  # (n,)
+    # (1 + copies, n, LOOKS), as they are and then changed at random: training.kept_looks
+    looks: F32 | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         n = len(self.images)
@@ -83,7 +85,8 @@ def regions(
 
     ``change`` moves picture and maps together, then changes the brightness of the picture alone.
     """
-    both = torch.cat([(images[:, None] - MEAN) / STD, maps / 255.0], 1)
+    # Bytes less an integer would stay bytes, and what is darker than MEAN would come out bright.
+    both = torch.cat([(images[:, None].float() - MEAN) / STD, maps / 255.0], 1)
     if change is not None and rng is not None:
         both = move(both, change, rng)
         both = torch.cat([brighten(both[:, :1], change, rng), both[:, 1:]], 1)

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.state_cnn import Reading, StateCnn
+from models.state_cnn import Reading, StateCnn, StateCnnConfig
 from training.augment import Augment
 from training.checkpoint import Training
 from training.losses import doubt_loss
 from training.outliers import NOBODY, Spoilt
 from training.predict_state import Rows
-from training.state_data import StateData, borrow, regions
+from training.state_data import Pictures, StateData, borrow, regions
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class StateFit:
     anatomy: float = 1.0  # weight of the anatomy's error: physics supervises the features
     odd: float = 1.0  # weight of telling spoilt pictures from good ones
     exposed: int = 16  # spoilt pictures in a batch, besides the good ones
-    bf16: bool = True  # the convolutions of training; estimates are always float32
+    copies: int = 4  # pooled: changed copies of each picture whose looks are kept
+    bf16: bool = False  # the convolutions of training, where the CPU has bfloat16 in hardware
     device: str = "cpu"  # or cuda
     augment: Augment = field(default_factory=Augment)
 
@@ -50,7 +51,7 @@ class Pool:
     """Everything a training draws its batches from, on the training's device."""
 
     def __init__(self, data: StateData, train: Rows, spoilt: Spoilt | None, fit: StateFit):
-        self.images, self.maps = data.on(fit.device)
+        self.views = Views(data, fit)
         self.targets = borrow(data.targets).to(fit.device)
         self.anatomy = borrow(data.anatomy).to(fit.device)
         self.train = borrow(train).to(fit.device)
@@ -58,19 +59,32 @@ class Pool:
         if spoilt is not None:
             usable = np.flatnonzero(np.isin(spoilt.person, [NOBODY, *data.person[train]]))
             self.odd = borrow(usable).to(fit.device)
-            self.odd_images, self.odd_maps = spoilt.on(fit.device)
+            self.odd_views = Views(spoilt, fit)
             self.exposed = fit.exposed if len(usable) else 0
 
-    def batch(self, good: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Images and maps of these rows, then of ``exposed`` random spoilt pictures."""
+    def batch(self, config: StateCnnConfig, good: Tensor, rng: torch.Generator) -> Tensor:
+        """Regions, or looks, of these rows, then of ``exposed`` random spoilt pictures."""
+        x = self.views.changed(config, good, rng)
         if not self.exposed:
-            return self.images[good], self.maps[good]
+            return x
         pick = torch.randint(len(self.odd), (self.exposed,), generator=rng, device=rng.device)
-        bad = self.odd[pick]
-        return (
-            torch.cat([self.images[good], self.odd_images[bad]]),
-            torch.cat([self.maps[good], self.odd_maps[bad]]),
-        )
+        return torch.cat([x, self.odd_views.changed(config, self.odd[pick], rng)])
+
+
+class Views:
+    """Pictures as a training sees them, never twice the same; from kept looks where there are."""
+
+    def __init__(self, pictures: Pictures, fit: StateFit):
+        self.change = fit.augment
+        self.looks = None if pictures.looks is None else borrow(pictures.looks).to(fit.device)
+        self.images, self.maps = pictures.on("cpu" if pictures.looks is not None else fit.device)
+
+    def changed(self, config: StateCnnConfig, rows: Tensor, rng: torch.Generator) -> Tensor:
+        """Regions, or looks, of these rows, changed at random."""
+        if self.looks is None:
+            return regions(self.images[rows], self.maps[rows], config, self.change, rng)
+        which = torch.randint(len(self.looks), rows.shape, generator=rng, device=rng.device)
+        return self.looks[which, rows]
 
 
 def epoch(net: StateCnn, run: Training, pool: Pool, fit: StateFit) -> float:
@@ -80,10 +94,13 @@ def epoch(net: StateCnn, run: Training, pool: Pool, fit: StateFit) -> float:
     order = pool.train[torch.randperm(len(pool.train), generator=rng, device=rng.device)]
     total = torch.zeros((), device=rng.device)
     for good in order[: steps * fit.batch].split(fit.batch):
-        x = regions(*pool.batch(good, rng), net.config, fit.augment, rng)
-        x = x.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(fit.device, torch.bfloat16, enabled=fit.bf16):
-            read = net.read(x)
+        x = pool.batch(net.config, good, rng)
+        if pool.views.looks is not None:
+            read = net.read_looks(x)
+        else:
+            x = x.contiguous(memory_format=torch.channels_last)
+            with torch.autocast(fit.device, torch.bfloat16, enabled=fit.bf16):
+                read = net.read(x)
         read = Reading(*(part.float() for part in read))
         error, loss = _loss(net, read, pool.targets[good], pool.anatomy[good], fit)
         run.optimiser.zero_grad(set_to_none=True)

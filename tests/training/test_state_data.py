@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from models.state_cnn import StateCnnConfig
+from models.state_cnn import StateCnnConfig, cut
 from training.augment import Augment
-from training.state_data import Pictures, borrow, regions
+from training.state_data import MEAN, STD, Pictures, borrow, regions
 
 
 @pytest.mark.parametrize("config", [StateCnnConfig("strided", widths=(4,)), StateCnnConfig()])
@@ -26,6 +26,16 @@ def test_regions_without_changes_repeat(drawn_legs):
     x = regions(images, maps, StateCnnConfig())
     torch.testing.assert_close(x, regions(images, maps, StateCnnConfig()), rtol=0, atol=0)
     assert x.dtype == torch.float32
+
+
+@pytest.mark.parametrize("config", [StateCnnConfig("strided", widths=(4,)), StateCnnConfig()])
+def test_training_reads_dark_pixels_as_the_device_does(config, drawn_legs):
+    legs = drawn_legs(1, 2)
+    dark = np.random.default_rng(1).integers(0, 2 * int(MEAN), legs.images.shape, np.uint8)
+    x = regions(torch.from_numpy(dark), torch.from_numpy(legs.maps), config)
+    prepared = (dark.astype(np.float32)[:, None] - MEAN) / STD
+    maps = torch.from_numpy(legs.maps / np.float32(255))
+    torch.testing.assert_close(x, cut(torch.from_numpy(prepared), maps, config))
 
 
 def test_read_only_memory_is_borrowed_in_silence():
