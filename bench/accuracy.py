@@ -23,7 +23,7 @@ from training.baselines import ENVELOPE
 from training.datasets import DataMissing
 from training.emg_steps import Trial, ta_steps
 from training.evaluate import run_bundle
-from training.frames import Clips, mg_frames
+from training.frames import IMAGE, Clips, mg_frames
 from training.metrics import Score
 from training.splits import MG_EVAL, MG_TRAIN, TA_EVAL, TA_TRAIN
 
@@ -34,7 +34,7 @@ def main() -> int:
     """Exit codes: 0 every model beats its baseline over all held-out data, 1 not, 2 no data."""
     try:
         pictures, trials = (
-            mg_frames(MG_EVAL, recipe_frames.IMAGE),
+            mg_frames(MG_EVAL, IMAGE),
             ta_steps(TA_EVAL, recipe_emg.FEATURES),
         )
         found = {"mg-frame": _frames(pictures), "ta-emg": _emg(trials)}
@@ -55,7 +55,7 @@ def main() -> int:
 
 
 def _frames(test: Clips) -> tuple[list[Score], list[Score]]:
-    train, bundle = mg_frames(MG_TRAIN, recipe_frames.IMAGE), load_bundle("mg-frame")
+    train, bundle = mg_frames(MG_TRAIN, IMAGE), load_bundle("mg-frame")
     network = recipe_frames.score_frames(bundle, test)
     linear = recipe_frames.score_baseline(train, test)
     outputs = len(bundle.spec.outputs)
@@ -74,7 +74,7 @@ def _other_days(images: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
 
     Two pixels are 0.94 mm across and 0.78 mm deep.
     """
-    (scale,) = (s.args for s in recipe_frames.IMAGE.steps if s.op == "normalise")
+    (scale,) = (s.args for s in IMAGE.steps if s.op == "normalise")
     brightness = images * scale["std"] + scale["mean"]
     brighter = (np.minimum(1.1 * brightness, 255) - scale["mean"]) / scale["std"]
     moved = np.pad(images, ((0, 0), (0, 0), (2, 0), (2, 0)), "edge")[..., :-2, :-2]

@@ -63,11 +63,35 @@ class Looks(nn.Module):
             return looks(energy.float(), regions)
 
 
+class Standard(nn.Module):
+    """Looks in standard deviations of the training pictures, what is far outside cut off.
+
+    Not a batch norm: a batch has spoilt pictures in it, whose looks would stretch the scale.
+    """
+
+    mean: Tensor  # (LOOKS,) of the training pictures
+    scale: Tensor  # (LOOKS,) their standard deviation
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(LOOKS))
+        self.register_buffer("scale", torch.ones(LOOKS))
+
+    def learn(self, looks: Tensor) -> None:
+        """From the looks ``(n, LOOKS)`` of every training picture; one that never moves stays."""
+        self.mean.copy_(looks.mean(0))
+        sd = looks.std(0)
+        self.scale.copy_(torch.where(sd > 0, sd, 1.0))
+
+    def forward(self, looks: Tensor) -> Tensor:
+        """``(n, LOOKS)`` to the same; beyond FAR it is no reason to estimate further outside."""
+        return ((looks - self.mean) / self.scale).clamp(-FAR, FAR)
+
+
 def pooled_trunk(hidden: int, dropout: float) -> tuple[nn.Module, nn.Module]:
     """Regions to looks, and the two linear layers from there to features ``(n, hidden)``."""
     rest = nn.Sequential(
-        nn.BatchNorm1d(LOOKS),
-        nn.Hardtanh(-FAR, FAR),  # what is far outside is no reason to estimate further outside
+        Standard(),
         nn.Linear(LOOKS, hidden),
         nn.ReLU(),
         nn.Dropout(dropout),

@@ -42,6 +42,8 @@ class StateCnnConfig:
     outputs: int = len(STATE)
     dropout: float = 0.2
     masks: bool = True  # the two masks are channels of their own: thickness and place
+    # The tissue around the muscles stays in the picture: for a wearer whose leg was trained on.
+    whole: bool = False
 
     def __post_init__(self) -> None:
         if self.trunk not in TRUNKS:
@@ -53,8 +55,10 @@ class StateCnnConfig:
         if self.pixels < 1 or WINDOW % self.pixels:
             raise ValueError(f"model.pixels must divide {WINDOW}, is {self.pixels}")
         if self.trunk == "pooled":
-            if self.pixels != WINDOW or self.widths:
-                raise ValueError("model.trunk pooled needs all 128 pixels, and takes no widths")
+            if self.pixels != WINDOW or self.widths or self.whole:
+                raise ValueError(
+                    "model.trunk pooled needs all 128 pixels, and takes no widths and no whole"
+                )
             return
         halvings = len(self.widths) + (self.trunk == "residual")
         if not self.widths:
@@ -69,13 +73,15 @@ class StateCnnConfig:
         """Channels of the regions that the network reads."""
         if self.trunk == "pooled":
             return 6
-        return 4 if self.masks else 2
+        return (1 if self.whole else 2) + (2 if self.masks else 0)
 
 
 def cut(image: Tensor, maps: Tensor, config: StateCnnConfig) -> Tensor:
     """The regions that a network of this configuration reads."""
     if config.trunk == "pooled":
         return rois_and_sheets(image, maps)
+    if config.whole:
+        return torch.cat([image, maps[:, 1:3]], 1) if config.masks else image
     return rois(image, maps, config.masks)
 
 

@@ -19,11 +19,6 @@ class Augment:
     speckle: float = 0.15  # standard deviation, standardised brightness
 
 
-def augment(image: Tensor, a: Augment, rng: torch.Generator) -> Tensor:
-    """A changed copy of ``image (n, 1, lines, samples)``; depth runs along the last axis."""
-    return brighten(move(image, a, rng), a, rng)
-
-
 def move(x: Tensor, a: Augment, rng: torch.Generator) -> Tensor:
     """Shift and scale ``(n, channels, lines, samples)``, all channels of a picture alike."""
     theta = torch.zeros(len(x), 2, 3, device=x.device)

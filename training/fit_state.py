@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.pooled_cnn import LOOKS, Standard
 from models.state_cnn import StateCnn, StateCnnConfig
 from training.checkpoint import Training, Weights, adopt, digest, weights
 from training.kept_looks import keep_looks
@@ -113,6 +114,9 @@ def _begin(
         mean, sd = _known(data.anatomy[train])
         net.anatomy_mean.copy_(mean)
         net.anatomy_scale.copy_(sd)
+    if start is None and data.looks is not None:
+        standard = next(m for m in net.modules() if isinstance(m, Standard))
+        standard.learn(torch.from_numpy(data.looks[:, train].reshape(-1, LOOKS)))
     # A third faster on a CPU; torch's own stubs do not know the argument.
     net.to(fit.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(net.parameters(), fit.rate, weight_decay=fit.decay)

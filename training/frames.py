@@ -10,12 +10,27 @@ from edge.preprocess import UsPipeline
 from firmware_bridge.probes.calf import bmode_geometry, make_calf, render
 from firmware_bridge.types import Geometry
 from firmware_bridge.wearer import truth
-from models.spec import Input
+from models.spec import Input, Step
 from training.readers import MG_PX_MM, mg_clip
 
 # The raster the demo's probe serves of the 720 x 574 pixel recordings.
 LINES, SAMPLES = 180, 287
 RASTER = Geometry("bmode", LINES, SAMPLES, dz_mm=2 * MG_PX_MM, dx_mm=4 * MG_PX_MM)
+
+# 60 x 50 mm from the skin down, whatever the probe's own pixels are.
+IMAGE = Input(
+    name="image",
+    shape=(1, 1, 128, 128),
+    source="us",
+    steps=(
+        Step(
+            "physical_crop",
+            {"depth0_mm": 0, "depth_mm": 50, "width_mm": 60, "lines": 128, "samples": 128},
+        ),
+        Step("normalise", {"mean": 50, "std": 50}),
+    ),
+    kind="bmode",
+)
 
 
 @dataclass(frozen=True)

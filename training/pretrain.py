@@ -87,7 +87,7 @@ def _key(
     noise = np.random.default_rng(1).integers(0, 256, (1, WINDOW, WINDOW), np.uint8)
     return {
         "model": asdict(model),
-        "fit": asdict(fit),
+        "fit": asdict(replace(fit, epochs=more.epochs, rate=more.rate)),
         "pretrain": asdict(more),
         "people": [people.seed, people.shown, generator_version()],
         "maps": hashlib.sha256(maps_of(noise).tobytes()).hexdigest(),

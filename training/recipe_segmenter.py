@@ -19,8 +19,8 @@ from models.segmenter import MAPS, Segmenter, SegmenterConfig
 from models.spec import ModelSpec
 from training.evaluate import METRICS
 from training.fit_segmenter import SIDE, SegmenterFit, fit_segmenter, predict, standardised
+from training.frames import IMAGE
 from training.overlap import Overlap, overlaps, thickness
-from training.recipe_frames import IMAGE
 from training.segmenter_card import segmenter_card
 from training.segments import EVAL_GROUP, GROUPS, Segments, drawn, simulated
 

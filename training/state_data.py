@@ -11,7 +11,7 @@ from torch import Tensor
 
 from models.state_cnn import ANATOMY, StateCnnConfig, cut
 from training.augment import Augment, brighten, move
-from training.recipe_frames import IMAGE
+from training.frames import IMAGE
 
 U8 = NDArray[np.uint8]
 F32 = NDArray[np.float32]

@@ -17,17 +17,27 @@ RECIPES = {
     "segmenter": ("calf-segmenter", "training.recipe_segmenter", "train_segmenter"),
     "sim-frame": ("sim-frame", "training.recipe_frames", "train_sim_frame"),
 }
-STATE_CNN = "state-cnn"  # no bundle: a cross-validation, from a configuration
+# No bundle: a cross-validation, from a configuration.
+STATE_CNN, REAL_LEG = "state-cnn", "real-leg"
 
 
 def add_args(p: argparse.ArgumentParser) -> None:
     """Arguments of ``sonomyo train``."""
-    p.add_argument("model", choices=[*RECIPES, STATE_CNN], help="which network, on which data")
+    p.add_argument(
+        "model", choices=[*RECIPES, STATE_CNN, REAL_LEG], help="which network, on which data"
+    )
     p.add_argument("--out", type=Path, help="folder of the result; default out/bundles/NAME")
     p.add_argument("--quick", action="store_true", help="a token fit, to try the way through")
-    state = p.add_argument_group(f"{STATE_CNN}: cross-validation on simulated participants")
-    state.add_argument("--config", metavar="FILE", help="TOML file, or state-cnn, plain, residual")
+    state = p.add_argument_group(
+        f"{STATE_CNN}: cross-validation on simulated participants; "
+        f"{REAL_LEG}: efforts of one recorded person left out in turn"
+    )
+    state.add_argument("--config", metavar="FILE", help="TOML file, or " + ", ".join(_shipped()))
     state.add_argument("--resume", action="store_true", help="go on in a folder that has folds")
+
+
+def _shipped() -> list[str]:
+    return sorted(p.stem for p in (Path(__file__).parent / "configs").glob("*.toml"))
 
 
 def main(a: argparse.Namespace) -> int:
@@ -37,8 +47,15 @@ def main(a: argparse.Namespace) -> int:
         from training.train_state_command import train_state
 
         return train_state(a.config or STATE_CNN, a.out, a.resume, a.quick)
+    if a.model == REAL_LEG:
+        from training.real_leg_command import study_leg
+
+        return study_leg(a.config or "leg", a.out, a.resume, a.quick)
     if a.config or a.resume:
-        print(f"sonomyo train: --config and --resume belong to {STATE_CNN}", file=sys.stderr)
+        print(
+            f"sonomyo train: --config and --resume belong to {STATE_CNN} and {REAL_LEG}",
+            file=sys.stderr,
+        )
         return 2
     name, module, function = RECIPES[a.model]
     recipe: Callable[[Path, bool], Bundle] = getattr(importlib.import_module(module), function)

@@ -6,7 +6,7 @@ import torch
 from export.onnx import export_onnx
 from models.segmenter import MAPS, Segmenter, SegmenterConfig, own_scale
 from models.spec import ModelSpec
-from training.recipe_frames import IMAGE
+from training.frames import IMAGE
 
 SMALL = SegmenterConfig(widths=(4, 8), fine=4, deepest=1)
 

@@ -130,10 +130,10 @@ def test_goes_on_from_other_weights_with_new_heads_for_other_outputs(data, fitte
         one, train, validate, None, replace(MODEL, outputs=1), still, start=start
     ).net  # fmt: skip
     assert net.mean.shape == (1,)
-    torch.testing.assert_close(net.rest[2].weight, fitted.net.rest[2].weight)
+    torch.testing.assert_close(net.rest[1].weight, fitted.net.rest[1].weight)
     physics = replace(MODEL, head="physics")
     net = fit_state(data, train, validate, None, physics, still, start=start).net
-    torch.testing.assert_close(net.rest[2].weight, fitted.net.rest[2].weight)
+    torch.testing.assert_close(net.rest[1].weight, fitted.net.rest[1].weight)
     same_outputs = fit_state(data, train, validate, None, MODEL, still, start=start).net
     torch.testing.assert_close(same_outputs.value.weight, fitted.net.value.weight)
     torch.testing.assert_close(same_outputs.mean, fitted.net.mean)

@@ -10,8 +10,8 @@ from edge.runtime import open_engine
 from models.segmenter import MAPS, Segmenter, SegmenterConfig
 from training.datasets import DataMissing
 from training.fit_segmenter import predict
+from training.frames import IMAGE
 from training.overlap import overlaps
-from training.recipe_frames import IMAGE
 from training.recipe_segmenter import engine_maps, segmenter_of, train_segmenter, weights_npz
 from training.segments import EVAL_GROUP, GROUPS, drawn, simulated
 

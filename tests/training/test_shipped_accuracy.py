@@ -8,9 +8,9 @@ import pytest
 from edge.bundle import CARD, list_bundles, load_bundle
 from training.emg_steps import ta_steps
 from training.evaluate import stored_scores
-from training.frames import mg_frames, simulated_frames
+from training.frames import IMAGE, mg_frames, simulated_frames
 from training.recipe_emg import FEATURES, score_steps
-from training.recipe_frames import IMAGE, score_frames
+from training.recipe_frames import score_frames
 from training.splits import MG_EVAL, TA_EVAL
 
 needs_data = pytest.mark.skipif(

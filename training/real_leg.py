@@ -1,0 +1,121 @@
+"""us_mg_dynamometer: efforts of one person left out in turn, and how many of them it takes.
+
+What is found here says nothing about other people.
+"""
+
+import functools
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models.state_cnn import STATE
+from training.crossval_results import write_json
+from training.frames import IMAGE, Clips, mg_frames
+from training.leave_out import (
+    F64,
+    Fit,
+    LeftOut,
+    clips_out,
+    conditions_out,
+    group_scores,
+    leave_out,
+    pca_ridge,
+    pooled_scores,
+)
+from training.leg import Leg
+from training.metrics import Score
+from training.pretrain import pretrained
+from training.splits import MG_EVAL, MG_TRAIN
+from training.state_config import StateRun
+from training.state_material import maps_of
+
+OUTPUTS = ("angle", "torque")
+CURVE = (1, 2, 4, 7)  # clips to learn from, and all
+DRAWS = 2  # choices of that many clips
+
+Report = Callable[[str], None]
+
+
+def open_leg(run: StateRun, folder: Path, report: Report = lambda text: None) -> Leg:
+    """The recordings, and weights to begin from, which ``folder`` keeps.
+
+    Raises DataMissing, and BundleError without the segmenter.
+    """
+    clips = mg_frames(sorted((*MG_TRAIN, *MG_EVAL)), IMAGE)
+    see = maps_of(run.data)
+    start = pretrained(
+        replace(run.model, outputs=len(STATE)),
+        run.fit,
+        run.pretrain,
+        run.data,
+        see,
+        folder / "pretrained.pt",
+        lambda e: report(f"simulated people, epoch {e.number}: {e.error:.3f}"),
+    )
+    return Leg(clips, run, see, start)
+
+
+def study(leg: Leg, folder: Path, report: Report = lambda text: None) -> dict[str, Any]:
+    """Every clip and every condition left out in turn, then the learning curve; minutes each.
+
+    Ours and PCA + ridge side by side.  Fits that ``folder`` has already are read from there.
+    Returns what it writes to ``results.json``.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    clips = leg.clips
+    found: dict[str, Any] = {}
+    for name, out in (("condition", conditions_out), ("clip", clips_out)):
+        found[name] = {}
+        for who, fit in (("ours", leg.estimate), ("pca", pca_ridge)):
+            left = [
+                _kept(folder / f"{name}_{k:02d}_{who}.npy", clips, one, fit, report)
+                for k, one in enumerate(out(clips))
+            ]
+            found[name][who] = {
+                "all": _plain(pooled_scores(clips, left, OUTPUTS)),
+                "each": {o.name: _plain(group_scores(clips, [o], OUTPUTS)) for o in left},
+            }
+    found["curve"] = list(_curve(leg, folder, report))
+    write_json(folder / "results.json", found)
+    return found
+
+
+def _curve(leg: Leg, folder: Path, report: Report) -> Iterator[dict[str, Any]]:
+    """Errors on the clips of MG_EVAL by how many others were learned from."""
+    names = leg.clips.names
+    known, asked = ([names.index(n) for n in part] for part in (MG_TRAIN, MG_EVAL))
+    for count, draw, start in itertools.product((*CURVE, len(known)), range(DRAWS), (True, False)):
+        some = np.random.default_rng([count, draw]).permutation(known)[:count].tolist()
+        fit = functools.partial(_fit_to, leg, leg.clips.part(some), start, draw)
+        path = folder / f"curve_{count:02d}_{draw}_{'pretrained' if start else 'alone'}.npy"
+        one = _kept(path, leg.clips, ("evaluation clips", asked), fit, report)
+        scores = _plain(pooled_scores(leg.clips, [one], OUTPUTS))
+        yield {"clips": count, "draw": draw, "pretrained": start} | scores
+
+
+def _fit_to(leg: Leg, train: Clips, start: bool, seed: int, _: Clips, test: Clips) -> F64:
+    return leg.estimate(train, test, start, seed)
+
+
+def _kept(
+    path: Path, clips: Clips, out: tuple[str, list[int]], fit: Fit, report: Report
+) -> LeftOut:
+    """Estimates of what is left out, from ``path`` or by a fit that is kept there."""
+    name, group = out
+    if path.exists():
+        return LeftOut(name, np.flatnonzero(np.isin(clips.clip, group)), np.load(path))
+    report(path.stem.replace("_", " "))
+    (found,) = leave_out(clips, [out], fit)
+    fresh = path.with_suffix(".new.npy")
+    np.save(fresh, found.values)
+    fresh.replace(path)
+    return found
+
+
+def _plain(scores: Sequence[Score]) -> dict[str, dict[str, float | None]]:
+    """By output: RMSE in its unit, and R2 where the truth moves."""
+    return {s.output: {"rmse": s.rmse, "r2": None if np.isnan(s.r2) else s.r2} for s in scores}
