@@ -28,6 +28,7 @@ NAMES = {
     "ridge": "ridge on hand features",
     "plain": "plain CNN",
     "residual": "residual CNN",
+    "alone": "ours",
     "ours": "ours",
 }
 AGAIN = 0  # the fold that is fitted again
@@ -78,9 +79,9 @@ def _again(m: Material, run: StateRun, ours: Outputs | None) -> tuple[float | No
     """Fit one fold once more: the largest difference from what is stored, and complaints."""
     if ours is None:
         return None, []
-    start = stored_start()
+    start = stored_start("ours")
     if start is None and run.pretrain.people:
-        return None, [f"pretrained.npz is missing, no fold can be fitted again: {REMEDY}"]
+        return None, [f"pretrained_ours.npz is missing, no fold can be fitted again: {REMEDY}"]
     print(f"simulated people: fit fold {AGAIN} again", file=sys.stderr)
     how, fit = replace(run.folds, only=(AGAIN,), workers=1), replace(run.fit, device="cpu")
     try:
@@ -134,8 +135,13 @@ def _rows(
 
 def _others(who: str) -> str:
     """Whom a network met before the folds: a comparison that does not say so would flatter."""
-    people = load_run(CONFIGS[who]).pretrain.people if who in CONFIGS else 0
-    return f", pretrained on {people} further simulated people" if people else ""
+    if who not in CONFIGS:
+        return ""
+    run = load_run(CONFIGS[who])
+    if people := run.pretrain.people:
+        return f", pretrained on {people} further simulated people"
+    rest = run.data.people - run.data.people // run.folds.count - run.folds.validation
+    return f", {rest} people only"
 
 
 def _brief(of: Outputs | None) -> Json | None:

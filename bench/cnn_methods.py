@@ -7,30 +7,22 @@ from numpy.typing import NDArray
 
 from models.state_cnn import STATE
 from training.folds import Folds, folds
-from training.hand_features import hand_baseline, hand_features
+from training.hand_features import hand_baseline_folds
 from training.metrics import accuracies
 from training.state_data import StateData
 
 SHORT = {"ankle_angle": "angle", "emg": "emg", "ankle_moment": "moment"}
-HALF = 127.5  # of the maps, which are bytes
 
 Outputs = dict[str, Any]  # as "outputs" of results.json
 
 
 def baselines(data: StateData, how: Folds) -> dict[str, Outputs]:
-    """The training mean and ridge on hand features over the same folds.
-
-    They need nobody to stop them, so they are fitted to the validation people as well.
-    """
-    features = hand_features(data.images, data.maps, HALF)
-    values = {who: np.empty(data.targets.shape) for who in ("mean", "ridge")}
+    """The training mean and ridge on hand features over the same folds."""
+    mean = np.empty(data.targets.shape)
     for fold in folds(data.person.tolist(), how):
         out = np.isin(data.person, fold.test)
-        known = data.targets[~out]
-        values["mean"][out] = known.mean(axis=0, dtype=np.float64)
-        values["ridge"][out] = hand_baseline(features[~out], known, data.person[~out])(
-            features[out]
-        )
+        mean[out] = data.targets[~out].mean(axis=0, dtype=np.float64)
+    values = {"mean": mean, "ridge": hand_baseline_folds(data, how)}
     return {who: scored(data.person, v, data.targets) for who, v in values.items()}
 
 

@@ -2,11 +2,14 @@
 
 ==========================  =================================================================
 ``cohort_ours.json``        results.json of a 16-fold cross-validation, with command, seed and
-``cohort_plain.json``       config; the participants are simulated
+``cohort_alone.json``       config; the participants are simulated
+``cohort_plain.json``
 ``cohort_residual.json``
-``pretrained.npz``          what every fold of ours begins from; of people in none of the folds
+``personal.json``           ours on everybody held out, personalised by their routine
+``pretrained_ours.npz``     what every fold of ours begins from; of people in none of the folds
 ``traces.npz``              estimates of ours on everybody held out, float16, for the figures
-``real.json``               us_mg_dynamometer: clips and conditions left out
+``leg.json``                us_mg_dynamometer: clips and conditions left out, learning curve
+``pretrained_leg.npz``      what every fit to its clips begins from; of simulated people
 ==========================  =================================================================
 """
 
@@ -20,13 +23,16 @@ import torch
 from numpy.typing import NDArray
 
 from training.checkpoint import Weights
-from training.cohort.dataset import cohort
+from training.cohort.dataset import cohort, routine_cohort
 from training.crossval_results import fold_arrays, write_json
+from training.personal import compare, held_people, means
+from training.real_leg_command import study_leg
 from training.state_config import StateRun, load_run
 from training.train_state_command import train_state
 
 FOLDER = Path(__file__).parent / "results" / "cnn"
-CONFIGS = {"ours": "state-cnn", "plain": "plain", "residual": "residual"}
+CONFIGS = {"ours": "state-cnn", "alone": "alone", "plain": "plain", "residual": "residual"}
+LEG = "leg"
 REMEDY = "run: FULL=1 make bench-cnn (hours)"
 # What a run may choose without changing its results.
 FREE = (("data", "cache"), ("folds", "workers"), ("folds", "only"))
@@ -36,8 +42,12 @@ Traces = dict[str, NDArray[Any]]
 
 
 def command(who: str) -> str:
-    """The command behind a stored cross-validation."""
-    return f"sonomyo train state-cnn --config {CONFIGS[who]}"
+    """The command behind something stored."""
+    return (
+        f"sonomyo train state-cnn --config {CONFIGS[who]}"
+        if who != LEG
+        else ("sonomyo train real-leg")
+    )
 
 
 def stored(name: str) -> Json | None:
@@ -48,20 +58,20 @@ def stored(name: str) -> Json | None:
 
 def stored_cohort(who: str) -> tuple[Json | None, tuple[str, ...]]:
     """A stored cross-validation, and what is wrong with it."""
-    found = stored(name := f"cohort_{who}.json")
-    if found is None:
-        return None, (f"{name} is missing: {REMEDY}, which runs: {command(who)}",)
-    now = load_run(CONFIGS[who])
-    if _decisive(found["config"]) != _decisive(asdict(now)):
-        return found, (f"{name} was made with other settings than {CONFIGS[who]}.toml: {REMEDY}",)
-    if len(found["folds"]) != now.folds.count:
-        return found, (f"{name} has {len(found['folds'])} of {now.folds.count} folds: {REMEDY}",)
-    return found, ()
+    found, wrong = _checked(who, f"cohort_{who}.json", CONFIGS[who])
+    if found is not None and len(found["folds"]) != (count := found["config"]["folds"]["count"]):
+        wrong = (*wrong, f"cohort_{who}.json has {len(found['folds'])} of {count} folds: {REMEDY}")
+    return found, wrong
 
 
-def stored_start() -> Weights | None:
-    """The weights that every fold of ours begins from; None where they are not stored."""
-    path = FOLDER / "pretrained.npz"
+def stored_leg() -> tuple[Json | None, tuple[str, ...]]:
+    """The stored study of the real leg, and what is wrong with it."""
+    return _checked(LEG, "leg.json", LEG)
+
+
+def stored_start(who: str) -> Weights | None:
+    """The weights that every fit of ``ours`` or ``leg`` begins from; None where not stored."""
+    path = FOLDER / f"pretrained_{who}.npz"
     if not path.is_file():
         return None
     with np.load(path, allow_pickle=False) as arrays:
@@ -78,31 +88,56 @@ def stored_traces() -> Traces | None:
 
 
 def run_all() -> None:
-    """Cross-validate every network and store what comes out; hours.
+    """Cross-validate every network, study the leg, and store what comes out; hours.
 
-    Goes on with folds that are in ``out/train``: delete them to begin from nothing.  Raises
-    RuntimeError where a cross-validation could not begin.
+    Goes on with what is in ``out/train``: delete it to begin from nothing.  Raises RuntimeError
+    where something could not begin.
     """
     for who, config in CONFIGS.items():
         folder = Path("out/train") / config
         if train_state(config, folder, resume=True, quick=False):
             raise RuntimeError(f"{command(who)} failed, see above: nothing of it was stored")
         keep(who, folder, load_run(config))
+    folder = Path("out/train") / LEG
+    if study_leg(LEG, folder, resume=True, quick=False):
+        raise RuntimeError(f"{command(LEG)} failed, see above: nothing of it was stored")
+    keep_leg(folder, load_run(LEG))
 
 
 def keep(who: str, folder: Path, run: StateRun) -> None:
-    """Store the cross-validation in ``folder``, and for ours what it began from and its traces."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    results = json.loads((folder / "results.json").read_text("utf-8"))
-    about = {"command": command(who), "seed": run.fit.seed, "simulated": True}
-    write_json(FOLDER / f"cohort_{who}.json", about | results | {"config": asdict(run)})
-    if who == "ours":
-        if run.pretrain.people:
-            weights: Weights = torch.load(folder / "pretrained.pt", weights_only=True)["weights"]
-            arrays: Any = {name: tensor.numpy() for name, tensor in weights.items()}
-            np.savez_compressed(FOLDER / "pretrained.npz", **arrays)
-        arrays = traces(folder, run)
-        np.savez_compressed(FOLDER / "traces.npz", **arrays)
+    """Store the cross-validation in ``folder``; of ours also what it began from and its traces."""
+    _keep(f"cohort_{who}.json", who, folder, run)
+    if who != "ours":
+        return
+    _keep_start("ours", folder)
+    arrays: Any = traces(folder, run)
+    np.savez_compressed(FOLDER / "traces.npz", **arrays)
+    write_json(FOLDER / "personal.json", personal(folder, run))
+
+
+def keep_leg(folder: Path, run: StateRun) -> None:
+    """Store the study in ``folder``, and what it began from."""
+    _keep("leg.json", LEG, folder, run)
+    _keep_start(LEG, folder)
+
+
+def personal(folder: Path, run: StateRun) -> Json:
+    """Accuracies by variant and output of everybody held out, before and after the routine."""
+    d = run.data
+    people, cache = range(d.first, d.first + d.people), Path(d.cache)
+    held = held_people(
+        folder,
+        range(run.folds.count),
+        cohort(people, d.frames, d.seed, cache),
+        routine_cohort(people, d.routine, d.seed, cache),
+    )
+    rows = compare(held)
+    found: Json = {"command": command("ours"), "simulated": True, "outputs": {}}
+    for (output, variant), (mean, sd) in means(rows).items():
+        one = {"mean": mean._asdict(), "sd": sd._asdict()}
+        found["outputs"].setdefault(output, {})[variant] = one
+    found["refused"] = sorted({r.person for r in rows if r.refused})
+    return found
 
 
 def traces(folder: Path, run: StateRun) -> Traces:
@@ -122,3 +157,26 @@ def _decisive(config: Json) -> Json:
     for table, key in FREE:
         found[table].pop(key, None)
     return found
+
+
+def _checked(who: str, name: str, config: str) -> tuple[Json | None, tuple[str, ...]]:
+    """A stored file, and whether it is of the settings we have now."""
+    found = stored(name)
+    if found is None:
+        return None, (f"{name} is missing: {REMEDY}, which runs: {command(who)}",)
+    if _decisive(found["config"]) != _decisive(asdict(load_run(config))):
+        return found, (f"{name} was made with other settings than {config}.toml: {REMEDY}",)
+    return found, ()
+
+
+def _keep(name: str, who: str, folder: Path, run: StateRun) -> None:
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    results = json.loads((folder / "results.json").read_text("utf-8"))
+    about = {"command": command(who), "seed": run.fit.seed, "simulated": who != LEG}
+    write_json(FOLDER / name, about | results | {"config": asdict(run)})
+
+
+def _keep_start(who: str, folder: Path) -> None:
+    weights: Weights = torch.load(folder / "pretrained.pt", weights_only=True)["weights"]
+    arrays: Any = {name: tensor.numpy() for name, tensor in weights.items()}
+    np.savez_compressed(FOLDER / f"pretrained_{who}.npz", **arrays)

@@ -14,6 +14,8 @@ import scipy.ndimage
 from numpy.typing import NDArray
 
 from training.baselines import PENALTIES, Linear, ridge
+from training.folds import Folds, folds
+from training.state_data import StateData
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -30,6 +32,7 @@ AROUND_MM = 1.0  # of the tensor: wider, and the sheets leak in
 CLEAR_MM = 2.5  # of the muscle's sheets, which are brighter than any fascicle
 PENNATION_DEG = (8.0, 50.0)  # flatter is speckle, steeper no calf
 BATCH = 256  # pictures at a time: directions take many times their memory
+HALF = 127.5  # of maps that are bytes
 SMALLEST = 0.02  # share of the picture below which a muscle is not there
 
 
@@ -83,6 +86,20 @@ def hand_baseline(features: F64, y: NDArray[np.floating], person: NDArray[np.int
             model = _fit(features[~out], y[~out], penalty)
             errors[penalty] += float(np.sum(((model(features[out]) - y[out]) / scale) ** 2))
     return _fit(features, y, min(errors, key=lambda p: errors[p]))
+
+
+def hand_baseline_folds(data: StateData, how: Folds) -> F64:
+    """What ridge on hand features says of everybody by people of other folds: ``(n, outputs)``.
+
+    It needs nobody to stop it, so it is fitted to the validation people as well.
+    """
+    features = hand_features(data.images, data.maps, HALF)
+    values = np.empty(data.targets.shape)
+    for fold in folds(data.person.tolist(), how):
+        out = np.isin(data.person, fold.test)
+        model = hand_baseline(features[~out], data.targets[~out], data.person[~out])
+        values[out] = model(features[out])
+    return values
 
 
 def _fit(features: F64, y: NDArray[np.floating], penalty: float) -> HandModel:

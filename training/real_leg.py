@@ -40,12 +40,17 @@ DRAWS = 2  # choices of that many clips
 Report = Callable[[str], None]
 
 
+def leg_clips() -> Clips:
+    """Every clip of us_mg_dynamometer.  Raises DataMissing."""
+    return mg_frames(sorted((*MG_TRAIN, *MG_EVAL)), IMAGE)
+
+
 def open_leg(run: StateRun, folder: Path, report: Report = lambda text: None) -> Leg:
     """The recordings, and weights to begin from, which ``folder`` keeps.
 
     Raises DataMissing, and BundleError without the segmenter.
     """
-    clips = mg_frames(sorted((*MG_TRAIN, *MG_EVAL)), IMAGE)
+    clips = leg_clips()
     see = maps_of(run.data)
     start = pretrained(
         replace(run.model, outputs=len(STATE)),
@@ -59,10 +64,17 @@ def open_leg(run: StateRun, folder: Path, report: Report = lambda text: None) ->
     return Leg(clips, run, see, start)
 
 
-def study(leg: Leg, folder: Path, report: Report = lambda text: None) -> dict[str, Any]:
+def study(
+    leg: Leg,
+    folder: Path,
+    report: Report = lambda text: None,
+    known: Sequence[str] = MG_TRAIN,
+    asked: Sequence[str] = MG_EVAL,
+) -> dict[str, Any]:
     """Every clip and every condition left out in turn, then the learning curve; minutes each.
 
-    Ours and PCA + ridge side by side.  Fits that ``folder`` has already are read from there.
+    Ours and PCA + ridge side by side; the curve is over clips of ``known``, judged on ``asked``.
+    Fits that ``folder`` has already are read from there.
     Returns what it writes to ``results.json``.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -79,20 +91,22 @@ def study(leg: Leg, folder: Path, report: Report = lambda text: None) -> dict[st
                 "all": _plain(pooled_scores(clips, left, OUTPUTS)),
                 "each": {o.name: _plain(group_scores(clips, [o], OUTPUTS)) for o in left},
             }
-    found["curve"] = list(_curve(leg, folder, report))
+    found["curve"] = list(_curve(leg, folder, report, known, asked))
     write_json(folder / "results.json", found)
     return found
 
 
-def _curve(leg: Leg, folder: Path, report: Report) -> Iterator[dict[str, Any]]:
-    """Errors on the clips of MG_EVAL by how many others were learned from."""
+def _curve(
+    leg: Leg, folder: Path, report: Report, known: Sequence[str], asked: Sequence[str]
+) -> Iterator[dict[str, Any]]:
     names = leg.clips.names
-    known, asked = ([names.index(n) for n in part] for part in (MG_TRAIN, MG_EVAL))
-    for count, draw, start in itertools.product((*CURVE, len(known)), range(DRAWS), (True, False)):
-        some = np.random.default_rng([count, draw]).permutation(known)[:count].tolist()
+    teach, judge = ([names.index(n) for n in part] for part in (known, asked))
+    counts = [*(n for n in CURVE if n < len(teach)), len(teach)]
+    for count, draw, start in itertools.product(counts, range(DRAWS), (True, False)):
+        some = np.random.default_rng([count, draw]).permutation(teach)[:count].tolist()
         fit = functools.partial(_fit_to, leg, leg.clips.part(some), start, draw)
         path = folder / f"curve_{count:02d}_{draw}_{'pretrained' if start else 'alone'}.npy"
-        one = _kept(path, leg.clips, ("evaluation clips", asked), fit, report)
+        one = _kept(path, leg.clips, ("evaluation clips", judge), fit, report)
         scores = _plain(pooled_scores(leg.clips, [one], OUTPUTS))
         yield {"clips": count, "draw": draw, "pretrained": start} | scores
 

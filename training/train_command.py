@@ -15,6 +15,7 @@ RECIPES = {
     "frame-cnn": ("mg-frame", "training.recipe_frames", "train_mg_frame"),
     "emg-gru": ("ta-emg", "training.recipe_emg", "train_ta_emg"),
     "segmenter": ("calf-segmenter", "training.recipe_segmenter", "train_segmenter"),
+    "calf-state": ("calf-state", "training.recipe_calf_state", "train_calf_state"),
     "sim-frame": ("sim-frame", "training.recipe_frames", "train_sim_frame"),
 }
 # No bundle: a cross-validation, from a configuration.

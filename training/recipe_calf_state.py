@@ -1,0 +1,123 @@
+"""Recipe of ``calf-state``: muscle state of anybody's calf, learned on simulated people."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from calibration.prior import FILE as PRIOR
+from edge.bundle import MODEL, Bundle, load_bundle
+from export.bundle import write_bundle
+from export.onnx import export_onnx
+from firmware_bridge.types import Output
+from models.segmenter import MAPS
+from models.spec import ModelSpec
+from models.state_cnn import STATE
+from models.ultrasound_net import UltrasoundNet
+from training.card import Facts, card
+from training.cohort.dataset import cohort, routine_cohort
+from training.crossval import cross_validate
+from training.crossval_results import fold_arrays
+from training.evaluate import METRICS, metrics_json
+from training.fit_state import fit_state
+from training.folds import folds
+from training.frames import IMAGE
+from training.hand_features import hand_baseline_folds
+from training.metrics import scores
+from training.personal import held_people, shipped_prior
+from training.pretrain import pretrained
+from training.recipe_segmenter import segmenter_of
+from training.state_config import StateRun, load_run
+from training.state_data import MEAN, STD, StateData
+from training.state_material import maps_of, material
+from training.train_state_command import token
+
+log = logging.getLogger(__name__)
+
+# Who does not know better than 2 SD of everybody knows nothing: the device flags it FAULT.
+OUTPUTS = (
+    Output("ankle_angle", "deg", -60, 60, max_sd=20),
+    Output("emg", "share", -0.5, 2, max_sd=0.7),
+    Output("ankle_moment", "N m", -60, 300, max_sd=65),
+)
+SPEC = ModelSpec(
+    "calf-state",
+    (IMAGE,),
+    OUTPUTS,
+    period_ms=1000 / 61,
+    sd="sd",
+    maps="maps",
+    map_names=MAPS,
+)
+
+
+def train_calf_state(folder: Path, quick: bool = False) -> Bundle:
+    """Cross-validate on the simulated cohort, fit to all of it, and write the bundle.
+
+    A quarter of an hour, most of it to render the people.  Raises BundleError without the
+    segmenter.
+    """
+    run = load_run("state-cnn")
+    run = token(run) if quick else run
+    work = folder.with_name(folder.name + ".work")
+    see, m = maps_of(run.data), material(run.data)
+    start = pretrained(run.model, run.fit, run.pretrain, run.data, see, work / "pretrained.pt")
+    cross_validate(m, run.model, run.fit, run.folds, work, STATE, start=start)
+    # Two people stop the fit and set its doubt; the others teach.
+    (last, *_) = folds(m.data.person.tolist(), run.folds)
+    held = np.isin(m.data.person, last.validate)
+    done = fit_state(
+        m.data, np.flatnonzero(~held), np.flatnonzero(held), m.shown, run.model, run.fit,
+        start=start,
+    )  # fmt: skip
+    segmenter = segmenter_of(load_bundle(run.data.segmenter))
+    net = UltrasoundNet(segmenter, done.net).eval()
+    pictures = m.data.images[:: max(1, len(m.data.images) // 8)]
+    examples = [{"image": ((p.astype(np.float32) - MEAN) / STD)[None, None]} for p in pictures]
+    worst = export_onnx(net, SPEC, examples, folder / MODEL)
+    log.info("exported: ONNX Runtime and PyTorch differ by %.2g at most", worst)
+    return _sealed(folder, run, work, m.data)
+
+
+def _sealed(folder: Path, run: StateRun, work: Path, data: StateData) -> Bundle:
+    a = fold_arrays(work, range(run.folds.count))
+    groups = [f"{len(np.unique(a['person']))} simulated people, held out"] * len(a["rows"])
+    names = [o.name for o in OUTPUTS]
+    network = scores(names, groups, a["values"], a["truth"])[len(names) :]
+    baseline = hand_baseline_folds(data, run.folds)[a["rows"]]
+    linear = scores(names, groups, baseline, a["truth"])[len(names) :]
+    d = run.data
+    people, cache = range(d.first, d.first + d.people), Path(d.cache)
+    session = cohort(people, d.frames, d.seed, cache)
+    routine = routine_cohort(people, d.routine, d.seed, cache)
+    prior = shipped_prior(held_people(work, range(run.folds.count), session, routine))
+    return write_bundle(
+        folder,
+        SPEC,
+        card(_facts(run), SPEC, network, linear),
+        {METRICS: metrics_json(network, linear), PRIOR: prior.to_json()},
+    )
+
+
+def _facts(run: StateRun) -> Facts:
+    return Facts(
+        title="calf-state: activity, ankle angle and moment from one B-mode picture of a calf",
+        purpose="After Cunningham & Loram 2019 (arXiv 1907.01649): a segmenter finds medial "
+        "gastrocnemius and soleus, and a small network behind fixed filters estimates angle "
+        "(negative = dorsiflexed), EMG (share of the 95th percentile of a session) and moment "
+        "(positive = plantarflexion) of people it has never seen. `sonomyo personalise` fits it "
+        "to a wearer.",
+        limits="Learned on SIMULATED people alone: it has never seen a real one, and nothing here "
+        "says how it reads one.",
+        data=f"{run.pretrain.people} simulated people, {run.pretrain.frames} pictures each, then "
+        f"{run.data.people} more, {run.data.frames} pictures each (`training/cohort`).",
+        split=f"{run.folds.count} folds: every one of the {run.data.people} people is read by a "
+        "network of others. The bundle's own network is one more fit, to all but two of them.",
+        training=f"{run.pretrain.epochs} epochs of AdamW on the first people, {run.fit.epochs} on "
+        "the others. The settings were chosen on the first people. Two people set the standard "
+        "deviations.",
+        baseline="Linear = ridge regression on hand-made features (thickness, mean pennation, "
+        "echo intensity), over the same folds.",
+        licence="Apache-2.0.",
+        command="sonomyo train calf-state",
+    )
