@@ -63,8 +63,13 @@ class UsPipeline:
         self._out = out.reshape(inp.shape)
 
     def run(self, data: NDArray[Any]) -> F32:
-        """A frame ``(lines, samples)`` as ``inp.shape`` float32; the same buffer every time."""
+        """A frame ``(lines, samples)`` as ``inp.shape`` float32; the same buffer every time.
+
+        Raises ValueError for a frame of another size.
+        """
         x = self._picture
+        if data.shape != x.shape:  # NumPy would spread a single line over the picture
+            raise ValueError(f"a frame of {data.shape} where the probe announced {x.shape}")
         np.copyto(x, data)
         for stage in self._stages:
             x = stage.run(x)

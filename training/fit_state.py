@@ -53,8 +53,8 @@ def fit_state(
 ) -> Fitted:
     """Train on some rows of ``data``, stop and calibrate by others; nobody is in both.
 
-    AdamW with one cosine cycle.  The epoch that is best on ``validate`` is kept, and the same
-    rows set the factor on the standard deviations and the limits of the gate.  Without any, the
+    AdamW with one cosine cycle.  ``fit.keep`` says which epoch stays; ``validate`` may choose it,
+    and sets the factor on the standard deviations and the limits of the gate.  Without any, the
     last epoch is kept and the training rows do both, too confidently.  ``spoilt`` pictures of the
     training people teach the gate.  ``checkpoint`` is written after each epoch; where it exists
     the fit goes on from it, to the same weights as if it had never stopped.  ``start`` are weights
@@ -74,10 +74,10 @@ def fit_state(
     if checkpoint is not None and checkpoint.exists():
         run.resume(checkpoint)
     pool = Pool(data, train, spoilt, fit)
-    while len(run.history) < fit.epochs and len(run.history) - _best(run) < fit.patience:
+    while len(run.history) < fit.epochs and len(run.history) - _best(run, fit) < fit.patience:
         error = epoch(net, run, pool, fit)
         run.history.append([error, _validation_error(net, data, validate, fit.device)])
-        if _best(run) == len(run.history):
+        if _best(run, fit) == len(run.history):
             run.best = weights(net)
         if checkpoint is not None:
             run.save(checkpoint)
@@ -85,7 +85,7 @@ def fit_state(
     net.load_state_dict(run.best)
     _settle(net.eval(), data, train, validate if len(validate) else train, fit.device)
     net.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    return Fitted(net, [Epoch(k, *row) for k, row in enumerate(run.history, 1)], _best(run))
+    return Fitted(net, [Epoch(k, *row) for k, row in enumerate(run.history, 1)], _best(run, fit))
 
 
 def _check(data: StateData, train: Rows, validate: Rows, model: StateCnnConfig) -> None:
@@ -143,10 +143,10 @@ def _known(anatomy: F32) -> tuple[Tensor, Tensor]:
     return torch.tensor(mean, dtype=torch.float32), torch.tensor(sd, dtype=torch.float32)
 
 
-def _best(run: Training) -> int:
-    """Number of the epoch with the smallest validation error; the last one without validation."""
+def _best(run: Training, fit: StateFit) -> int:
+    """Number of the epoch to keep so far: see ``StateFit.keep``; the last without validation."""
     validation = [row[1] for row in run.history]
-    if not validation or np.isnan(validation[-1]):
+    if fit.keep == "last" or not validation or np.isnan(validation[-1]):
         return len(validation)
     return int(np.argmin(validation)) + 1
 

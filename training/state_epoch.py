@@ -22,6 +22,9 @@ class StateFit:
 
     epochs: int = 8
     patience: int = 8  # epochs without a better validation error before it stops
+    # Epoch whose weights stay: best for the validation people, or last. A few people's best epoch
+    # is as much their luck: where the rate has run down, the last one reads strangers better.
+    keep: str = "best"
     batch: int = 64
     rate: float = 2e-3
     decay: float = 2e-2
@@ -37,6 +40,8 @@ class StateFit:
     def __post_init__(self) -> None:
         if self.device not in ("cpu", "cuda"):
             raise ValueError(f"fit.device must be cpu or cuda, is {self.device!r}")
+        if self.keep not in ("best", "last"):
+            raise ValueError(f"fit.keep must be best or last, is {self.keep!r}")
         for name in ("epochs", "patience", "batch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"fit.{name} must be at least 1, is {getattr(self, name)}")
