@@ -15,14 +15,14 @@ from typing import Any
 
 from bench.cnn_cohort import PAPER, cohort_part
 from bench.cnn_device import BUDGET_MS, device_part
-from bench.cnn_figures import draw_cohort, draw_observers
+from bench.cnn_figures import draw_cohort, draw_curve, draw_observers
 from bench.cnn_gate import gate_part
 from bench.cnn_methods import SHORT
 from bench.cnn_part import NOTHING, Part, number, plain, print_parts
 from bench.cnn_personal import personal_part
 from bench.cnn_real import real_part
 from bench.cnn_seen import observers_part, overlap_part
-from bench.cnn_stored import run_all, stored_traces
+from bench.cnn_stored import run_all, stored_leg, stored_traces
 from edge.bundle import BundleError
 from training.datasets import DataMissing
 
@@ -49,6 +49,8 @@ def main() -> int:
         return 2
     if (traces := stored_traces()) is not None:
         figures += draw_cohort(traces)
+    if (leg := stored_leg()[0]) is not None:
+        figures.append(draw_curve(leg["curve"]))
     numbers = {name: value for p in parts for name, value in p.numbers.items()}
     parts.append(goals := _goals(numbers))
     print_parts(parts)

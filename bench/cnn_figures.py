@@ -1,5 +1,6 @@
 """Figures of ``bench.cnn``: every participant over time, calibration, and observers."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from bench.cnn_seen import Points
 from bench.cnn_stored import Traces
 from models.state_cnn import STATE
 from training.metrics import LEVELS, accuracy, calibration_error, coverage
+from training.real_leg import UNITS
 
 OUT = Path("out")
 COLUMNS = 4  # of participants
@@ -54,6 +56,26 @@ def draw_observers(points: Points) -> str:
         axis.set_aspect("equal")
     axes[0].set_ylabel("ours")
     return _save(plt, figure, "cnn_observers.png")
+
+
+def draw_curve(curve: Sequence[dict[str, Any]]) -> str:
+    """Error on the evaluation clips by how many clips of the wearer were learned from."""
+    plt = _pyplot()
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), constrained_layout=True)
+    counts = sorted({one["clips"] for one in curve})
+    for axis, (output, label) in zip(axes, UNITS.items(), strict=True):
+        for start, name in ((True, "after simulated people"), (False, "from nothing")):
+            each = [
+                [c[output]["rmse"] for c in curve if (c["clips"], c["pretrained"]) == (n, start)]
+                for n in counts
+            ]
+            (line,) = axis.plot(counts, [np.mean(e) for e in each], label=name)
+            for n, e in zip(counts, each, strict=True):
+                axis.plot([n] * len(e), e, ".", color=line.get_color())
+        axis.set(xlabel="clips of the wearer learned from", ylabel=f"RMSE, {label}", ylim=(0, None))
+    axes[0].legend()
+    figure.suptitle("us_mg_dynamometer, one real person: six clips that were never learned from")
+    return _save(plt, figure, "cnn_learning.png")
 
 
 def _trace(axis: Any, traces: Traces, k: int, who: int) -> None:

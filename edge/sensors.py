@@ -161,6 +161,7 @@ class ProbeReader(Reader[Probe]):
         self.frames = 0
         self._prepare = prepare
         self.lost = 0
+        self.misfits = 0
         self._clock = ClockMap()
         self._base = 0
 
@@ -169,6 +170,10 @@ class ProbeReader(Reader[Probe]):
         if frame is None:
             if getattr(device, "finished", False):
                 self._stop.wait(READ_TIMEOUT_S)
+            return
+        g = device.geometry
+        if frame.data.shape != (g.lines, g.samples):  # no picture: age and STALE_US will tell
+            self.misfits += 1
             return
         t_ns = frame.t_ns
         if frame.device_ns != UNKNOWN_NS:
@@ -191,8 +196,13 @@ class ProbeReader(Reader[Probe]):
         super()._lost(why)
 
     def counters(self) -> dict[str, int]:
-        """Adds frames, lost frames and clock steps to the driver's own."""
-        own = {"frames": self.frames, "lost_frames": self.lost, "clock_steps": self._clock.steps}
+        """Adds frames, lost ones, ones of another size, and clock steps to the driver's own."""
+        own = {
+            "frames": self.frames,
+            "lost_frames": self.lost,
+            "misfit_frames": self.misfits,
+            "clock_steps": self._clock.steps,
+        }
         return super().counters() | own
 
 

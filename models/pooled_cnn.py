@@ -57,10 +57,7 @@ class Looks(nn.Module):
 
     def forward(self, regions: Tensor) -> Tensor:
         """``regions (n, 6, 128, 128)`` (``models.state_cnn.rois_and_sheets``) to ``(n, LOOKS)``."""
-        energy = self.energy(regions)
-        # A variance is a small difference of two averages: bfloat16 leaves nothing of it.
-        with torch.autocast(regions.device.type, enabled=False):
-            return looks(energy.float(), regions)
+        return looks(self.energy(regions), regions)
 
 
 class Standard(nn.Module):

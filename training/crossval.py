@@ -26,7 +26,7 @@ from training.folds import Fold, Folds, folds
 from training.kept_looks import keep_looks
 from training.outliers import NOBODY, Spoilt
 from training.predict_state import Rows, predict
-from training.state_data import StateData
+from training.state_data import Pictures, StateData
 from training.state_epoch import StateFit
 
 FoldReport = Callable[[int, Epoch], None]
@@ -63,7 +63,7 @@ def cross_validate(
         material = _with_looks(material, fit)
     key = _key(material, model, fit, how, start)
     folder.mkdir(parents=True, exist_ok=True)
-    _claim(folder / "key.json", key)
+    claim(folder / "key.json", key)
     wanted = [
         f for f in folds(material.data.person.tolist(), how) if not how.only or f.number in how.only
     ]
@@ -100,12 +100,12 @@ def run_fold(
         start=start,
         report=lambda epoch: report(fold.number, epoch),
     )
-    arrays = _named("", data, done.net, fold, fit.device)
+    arrays = _named("", data, done.net, fold)
     if material.routine is not None:
-        arrays |= _named("routine_", material.routine, done.net, fold, fit.device)
+        arrays |= _named("routine_", material.routine, done.net, fold)
     if material.probes is not None:
         rows = _rows(material.probes.person, (*fold.test, NOBODY))
-        seen = predict(done.net, material.probes, rows, fit.device)
+        seen = predict(done.net, material.probes, rows)
         kinds = np.array(material.probes.kinds)[material.probes.kind[rows]]
         arrays |= {"probe_kind": kinds, "probe_sd": seen.sd, "probe_gate": seen.gate}
     # NumPy's stubs take any array here for the flag allow_pickle.
@@ -148,11 +148,9 @@ def _rows(person: NDArray[np.intp], people: Sequence[int]) -> Rows:
     return np.flatnonzero(np.isin(person, people))
 
 
-def _named(
-    prefix: str, data: StateData, net: StateCnn, fold: Fold, device: str
-) -> dict[str, NDArray[Any]]:
+def _named(prefix: str, data: StateData, net: StateCnn, fold: Fold) -> dict[str, NDArray[Any]]:
     rows = _rows(data.person, fold.test)
-    found: dict[str, NDArray[Any]] = predict(net, data, rows, device)._asdict()
+    found: dict[str, NDArray[Any]] = predict(net, data, rows)._asdict()
     found |= {"rows": rows, "person": data.person[rows], "truth": data.targets[rows]}
     found["anatomy_truth"] = data.anatomy[rows]
     return {prefix + name: array for name, array in found.items()}
@@ -162,14 +160,9 @@ def _key(
     material: Material, model: StateCnnConfig, fit: StateFit, how: Folds, start: Weights | None
 ) -> dict[str, Any]:
     """Everything the folds depend on."""
-    found = hashlib.sha256()
-    for part in (material.data, material.shown, material.probes, material.routine):
-        for name, array in sorted(vars(part).items()) if part is not None else ():
-            found.update(name.encode())
-            found.update(array.data if isinstance(array, np.ndarray) else repr(array).encode())
     division = {"count": how.count, "validation": how.validation, "seed": how.seed}
     key = {
-        "data": found.hexdigest(),
+        "data": contents(material.data, material.shown, material.probes, material.routine),
         "start": digest(start),
         "model": asdict(model),
         "fit": asdict(fit),
@@ -178,15 +171,28 @@ def _key(
     return dict(json.loads(json.dumps(key)))  # tuples as JSON gives them back
 
 
-def _claim(path: Path, key: dict[str, Any]) -> None:
-    """Note what the folder's folds depend on, or find the same note there."""
+def contents(*parts: Pictures | None) -> str:
+    """What tells pictures, their maps and truths from others."""
+    found = hashlib.sha256()
+    for part in parts:
+        for name, array in sorted(vars(part).items()) if part is not None else ():
+            found.update(name.encode())
+            found.update(array.data if isinstance(array, np.ndarray) else repr(array).encode())
+    return found.hexdigest()
+
+
+def claim(path: Path, key: dict[str, Any]) -> None:
+    """Note what a folder's results depend on, or find the same note there.
+
+    Raises ValueError for another one.
+    """
     if not path.exists():
         write_json(path, key)
         return
     found = json.loads(path.read_text("utf-8"))
     if other := [k for k in key if found.get(k, "") != key[k]]:
         raise ValueError(
-            f"{path.parent} has folds with another {' and '.join(other)}: choose another folder, "
+            f"{path.parent} has results of another {' and '.join(other)}: choose another folder, "
             "or delete it"
         )
 

@@ -74,10 +74,10 @@ def fit_state(
     if checkpoint is not None and checkpoint.exists():
         run.resume(checkpoint)
     pool = Pool(data, train, spoilt, fit)
-    while len(run.history) < fit.epochs and len(run.history) - _best(run, fit) < fit.patience:
+    while len(run.history) < fit.epochs and len(run.history) - _best(run) < fit.patience:
         error = epoch(net, run, pool, fit)
         run.history.append([error, _validation_error(net, data, validate, fit.device)])
-        if _best(run, fit) == len(run.history):
+        if _kept(run, fit) == len(run.history):
             run.best = weights(net)
         if checkpoint is not None:
             run.save(checkpoint)
@@ -85,7 +85,7 @@ def fit_state(
     net.load_state_dict(run.best)
     _settle(net.eval(), data, train, validate if len(validate) else train, fit.device)
     net.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    return Fitted(net, [Epoch(k, *row) for k, row in enumerate(run.history, 1)], _best(run, fit))
+    return Fitted(net, [Epoch(k, *row) for k, row in enumerate(run.history, 1)], _kept(run, fit))
 
 
 def _check(data: StateData, train: Rows, validate: Rows, model: StateCnnConfig) -> None:
@@ -114,7 +114,7 @@ def _begin(
         mean, sd = _known(data.anatomy[train])
         net.anatomy_mean.copy_(mean)
         net.anatomy_scale.copy_(sd)
-    if start is None and data.looks is not None:
+    if start is None and model.trunk == "pooled" and data.looks is not None:
         standard = next(m for m in net.modules() if isinstance(m, Standard))
         standard.learn(torch.from_numpy(data.looks[:, train].reshape(-1, LOOKS)))
     # A third faster on a CPU; torch's own stubs do not know the argument.
@@ -143,10 +143,15 @@ def _known(anatomy: F32) -> tuple[Tensor, Tensor]:
     return torch.tensor(mean, dtype=torch.float32), torch.tensor(sd, dtype=torch.float32)
 
 
-def _best(run: Training, fit: StateFit) -> int:
-    """Number of the epoch to keep so far: see ``StateFit.keep``; the last without validation."""
+def _kept(run: Training, fit: StateFit) -> int:
+    """Number of the epoch whose weights stay so far: see ``StateFit.keep``."""
+    return len(run.history) if fit.keep == "last" else _best(run)
+
+
+def _best(run: Training) -> int:
+    """Number of the epoch with the smallest validation error; the last one without validation."""
     validation = [row[1] for row in run.history]
-    if fit.keep == "last" or not validation or np.isnan(validation[-1]):
+    if not validation or np.isnan(validation[-1]):
         return len(validation)
     return int(np.argmin(validation)) + 1
 

@@ -11,7 +11,7 @@ class Folds:
     """How people are divided, and how many folds are worked on at a time."""
 
     count: int = 16
-    validation: int = 2  # people of the rest who stop the fit and set its standard deviations
+    validation: int = 2  # people of the rest who may stop the fit, and set its standard deviations
     seed: int = 1
     workers: int = 1  # processes, by Ray when more than one
     only: tuple[int, ...] = ()  # these folds alone, for a look at the first; () = all

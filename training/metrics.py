@@ -9,6 +9,7 @@ import scipy.special
 from numpy.typing import ArrayLike, NDArray
 
 F64 = NDArray[np.float64]
+STILL = 1e-3  # of the mean square: a truth that varies less hardly moves
 LEVELS = tuple(k / 20 for k in range(1, 20))  # nominal coverages: 0.05 .. 0.95
 
 
@@ -27,7 +28,8 @@ def score(group: str, output: str, estimate: ArrayLike, truth: ArrayLike) -> Sco
     """Root-mean-square error and coefficient of determination of ``(n,)`` values."""
     e, t = np.asarray(estimate, np.float64), np.asarray(truth, np.float64)
     residual, spread = float(np.mean((e - t) ** 2)), float(np.var(t))
-    r2 = 1.0 - residual / spread if spread > 1.0 else float("nan")
+    still = spread <= STILL * float(np.mean(t**2))
+    r2 = float("nan") if still else 1.0 - residual / spread
     return Score(group, output, len(t), residual**0.5, r2)
 
 

@@ -1,6 +1,7 @@
 """Pretraining: what muscles look like in many people, learned once before the folds."""
 
 import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from training.state_data import MapsOf, StateData
 from training.state_epoch import StateFit
 from training.state_material import state_data
 
-VALIDATION = 16  # every so many people one stops the fit
+VALIDATION = 16  # every so many people one is not trained on, and sets the doubt
 SPOILT = 3  # seed of the spoilt pictures; the folds have 1 and 2
 
 
@@ -33,7 +34,8 @@ def pretrained(
 ) -> Weights | None:
     """Weights fitted to further simulated people, none of them of the cohort; None for none.
 
-    Kept in ``file`` and read from there; a killed fit goes on from ``.checkpoint`` beside it.
+    Kept in ``file`` and read from there; a killed fit goes on from a ``.checkpoint`` beside it,
+    whose name says what it depends on.
     Raises ValueError when ``file`` is of other settings, people or maps.
     """
     if not more.people:
@@ -44,7 +46,8 @@ def pretrained(
         return kept
     who = range(more.first, more.first + more.people)
     data = state_data(cohort(who, more.frames, people.seed, Path(people.cache)), maps_of)
-    checkpoint = file.with_suffix(".checkpoint")
+    short = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
+    checkpoint = file.with_suffix(f".{short}.checkpoint")
     found = fit_people(data, model, fit, more, people.shown, maps_of, checkpoint, report)
     save(file, {"weights": found}, key)
     checkpoint.unlink(missing_ok=True)

@@ -5,14 +5,17 @@ What is found here says nothing about other people.
 
 import functools
 import itertools
+import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from models.state_cnn import STATE
+from training.checkpoint import digest
+from training.crossval import claim, contents
 from training.crossval_results import write_json
 from training.frames import IMAGE, Clips, mg_frames
 from training.leave_out import (
@@ -34,6 +37,7 @@ from training.state_config import StateRun
 from training.state_material import maps_of
 
 OUTPUTS = ("angle", "torque")
+UNITS = {"angle": "deg", "torque": "N m"}
 CURVE = (1, 2, 4, 7)  # clips to learn from, and all
 DRAWS = 2  # choices of that many clips
 
@@ -74,10 +78,18 @@ def study(
     """Every clip and every condition left out in turn, then the learning curve; minutes each.
 
     Ours and PCA + ridge side by side; the curve is over clips of ``known``, judged on ``asked``.
-    Fits that ``folder`` has already are read from there.
+    Fits that ``folder`` has already are read from there; raises ValueError when they are of other
+    settings or recordings.
     Returns what it writes to ``results.json``.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    key = {
+        "data": contents(leg.data, leg.spoilt),
+        "start": digest(leg.start),
+        "model": asdict(leg.run.model),
+        "fit": asdict(leg.run.fit),
+    }
+    claim(folder / "key.json", dict(json.loads(json.dumps(key))))
     clips = leg.clips
     found: dict[str, Any] = {}
     for name, out in (("condition", conditions_out), ("clip", clips_out)):

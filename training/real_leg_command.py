@@ -10,11 +10,9 @@ from rich.table import Table
 from edge.bundle import BundleError
 from edge.config import ConfigError
 from training.datasets import DataMissing
-from training.real_leg import OUTPUTS, open_leg, study
+from training.real_leg import OUTPUTS, UNITS, open_leg, study
 from training.state_config import load_run
 from training.train_state_command import token
-
-UNITS = {"angle": "deg", "torque": "N m"}
 
 
 def study_leg(config: str, out: Path | None, resume: bool, quick: bool) -> int:

@@ -46,7 +46,8 @@ def train_mg_frame(folder: Path, quick: bool = False) -> Bundle:
     Raises DataMissing, and BundleError without the segmenter.
     """
     run = load_run(CONFIG)
-    leg = open_leg(token(run) if quick else run, folder.with_name(folder.name + ".work"), log.info)
+    work = folder.with_name(folder.name + (".quick" if quick else ".work"))
+    leg = open_leg(token(run) if quick else run, work, log.info)
     names = leg.clips.names
     # A token fit has no business with the held-out clips.
     known, asked = (MG_TRAIN[:2], MG_TRAIN[2:3]) if quick else (MG_TRAIN, MG_EVAL)
@@ -71,7 +72,7 @@ def train_mg_frame(folder: Path, quick: bool = False) -> Bundle:
         "penalty chosen by leaving out one training clip at a time.",
         licence=f"Weights: Apache-2.0. Trained on recordings under {about.licence}: "
         f"{about.attribution}",
-        command="sonomyo train frame-cnn",
+        command="sonomyo train mg-frame",
     )
     return _make(folder, _spec("mg-frame", wearer="AGR003"), facts, leg, train, test)
 

@@ -40,6 +40,8 @@ class StateFit:
     def __post_init__(self) -> None:
         if self.device not in ("cpu", "cuda"):
             raise ValueError(f"fit.device must be cpu or cuda, is {self.device!r}")
+        if self.copies < 0:
+            raise ValueError(f"fit.copies must not be negative, is {self.copies}")
         if self.keep not in ("best", "last"):
             raise ValueError(f"fit.keep must be best or last, is {self.keep!r}")
         for name in ("epochs", "patience", "batch"):
@@ -77,7 +79,7 @@ class Pool:
 
 
 class Views:
-    """Pictures as a training sees them, never twice the same; from kept looks where there are."""
+    """Pictures as a training sees them: changed anew each time, or one of the kept looks."""
 
     def __init__(self, pictures: Pictures, fit: StateFit):
         self.change = fit.augment
@@ -100,7 +102,7 @@ def epoch(net: StateCnn, run: Training, pool: Pool, fit: StateFit) -> float:
     total = torch.zeros((), device=rng.device)
     for good in order[: steps * fit.batch].split(fit.batch):
         x = pool.batch(net.config, good, rng)
-        if pool.views.looks is not None:
+        if net.config.trunk == "pooled":
             read = net.read_looks(x)
         else:
             x = x.contiguous(memory_format=torch.channels_last)

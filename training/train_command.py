@@ -7,12 +7,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from edge.bundle import Bundle
+from edge.bundle import Bundle, BundleError
 from training.datasets import DataMissing
 
 # name: (bundle, module and function of its recipe); torch loads only with the module
 RECIPES = {
-    "frame-cnn": ("mg-frame", "training.recipe_frames", "train_mg_frame"),
+    "mg-frame": ("mg-frame", "training.recipe_frames", "train_mg_frame"),
     "emg-gru": ("ta-emg", "training.recipe_emg", "train_ta_emg"),
     "segmenter": ("calf-segmenter", "training.recipe_segmenter", "train_segmenter"),
     "calf-state": ("calf-state", "training.recipe_calf_state", "train_calf_state"),
@@ -62,7 +62,7 @@ def main(a: argparse.Namespace) -> int:
     recipe: Callable[[Path, bool], Bundle] = getattr(importlib.import_module(module), function)
     try:
         bundle = recipe(a.out or Path("out/bundles") / name, a.quick)
-    except DataMissing as e:
+    except (DataMissing, BundleError, ValueError) as e:
         print(f"sonomyo train: {e}", file=sys.stderr)
         return 2
     print((bundle.path / "CARD.md").read_text(encoding="utf-8"))

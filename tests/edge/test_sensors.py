@@ -123,6 +123,17 @@ def test_a_probe_that_comes_back_with_another_raster_is_refused(monkeypatch):
     assert len(sink.frames) == 1
 
 
+def test_a_frame_of_another_size_is_counted_and_never_shown_as_the_newest(monkeypatch):
+    """So the last picture grows old in front of everybody, and STALE_US follows."""
+    sink, t_ns = Events(), time.monotonic_ns()
+    odd = Frame(t_ns, 1, np.zeros((1, 3), np.uint8))  # NumPy would spread it over the picture
+    reopening(monkeypatch, "open_probe", [])
+    reader = ProbeReader(Script([frame(0), odd, odd]), unprepared, RT, sink)
+    run(reader, lambda: reader.counters()["misfit_frames"] == 2)
+    assert [f.seq for f in sink.frames] == [0]
+    assert reader.latest.frame.seq == 0
+
+
 def test_sample_numbers_skip_the_time_an_amplifier_was_away(monkeypatch):
     sink, t0 = Events(), time.monotonic_ns()
     again = Script([chunk(0, 5, t0 + 510_000_000), chunk(5, 5, t0 + 515_000_000)])

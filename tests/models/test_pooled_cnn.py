@@ -15,7 +15,6 @@ from models.pooled_cnn import (
     PLACES,
     REGIONS,
     WAVES,
-    Looks,
     OrientedEnergy,
     averages,
     form,
@@ -176,14 +175,3 @@ def test_no_muscle_and_no_contrast_still_give_numbers(level):
         assert found.shape == (1, LOOKS)
         assert torch.isfinite(found).all()
         assert found.abs().max() < 20
-
-
-def test_training_in_bfloat16_sees_what_the_device_will_see():
-    regions = torch.cat([rois_and_sheets(tissue(s), leg()) for s in range(6)])
-    exact = Looks()(regions)
-    with torch.autocast("cpu", torch.bfloat16):
-        rough = Looks()(regions)
-    assert rough.dtype == torch.float32
-    moves = exact.std(0) > 1e-6
-    error = (rough - exact)[:, moves] / exact.std(0)[moves]
-    assert error.square().mean().sqrt() < 0.1  # of what tells legs apart

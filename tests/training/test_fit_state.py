@@ -12,6 +12,9 @@ from training.predict_state import predict
 from training.state_epoch import StateFit
 
 MODEL = StateCnnConfig("pooled", hidden=16, outputs=2, dropout=0.1)
+STRIDED = StateCnnConfig(
+    "strided", pixels=32, widths=(6, 8), squeeze=2, hidden=8, outputs=2, dropout=0.1
+)
 FIT = StateFit(epochs=4, patience=4, batch=16, rate=1e-2, exposed=4)
 
 
@@ -91,17 +94,44 @@ def test_stops_when_the_validation_people_gain_no_more(data):
     assert len(done.epochs) == done.best + 1 < 8
 
 
-@pytest.mark.parametrize("bf16", [False, True])
-def test_the_same_seed_gives_the_same_weights(data, bf16):
+@pytest.mark.parametrize("model", [MODEL, STRIDED])
+def test_the_same_seed_gives_the_same_weights(data, model):
     train, validate, _ = rows(data)
-    fit = replace(FIT, epochs=1, bf16=bf16)
-    a, b = (fit_state(data, train, validate, None, MODEL, fit).net for _ in range(2))
+    fit = replace(FIT, epochs=1)
+    a, b = (fit_state(data, train, validate, None, model, fit).net for _ in range(2))
     assert same(a, b)
-    other = fit_state(data, train, validate, None, MODEL, replace(fit, seed=2)).net
+    other = fit_state(data, train, validate, None, model, replace(fit, seed=2)).net
     assert not same(a, other)
 
 
-def test_a_killed_fit_goes_on_to_the_weights_it_would_have_had(data, tmp_path):
+def test_bfloat16_repeats_and_is_not_float32(data):
+    train, validate, _ = rows(data)
+    fit = replace(FIT, epochs=1, bf16=True)
+    a, b = (fit_state(data, train, validate, None, STRIDED, fit).net for _ in range(2))
+    assert same(a, b)
+    exact = fit_state(data, train, validate, None, STRIDED, replace(fit, bf16=False)).net
+    assert not same(a, exact)
+
+
+def test_the_last_epoch_stays_where_it_is_asked_to(data):
+    train, validate, _ = rows(data)
+    fit = replace(FIT, epochs=3, rate=0.1)  # far too fast: the first epoch is as good as any
+    seen = {k: fit_state(data, train, validate, None, MODEL, replace(fit, keep=k)) for k in
+            ("best", "last")}  # fmt: skip
+    assert seen["last"].best == 3
+    error = {
+        k: np.mean(
+            ((predict(f.net, data, validate).values - data.targets[validate]) / f.net.scale.numpy())
+            ** 2
+        )
+        for k, f in seen.items()
+    }
+    assert error["last"] == pytest.approx(seen["last"].epochs[-1].validation, rel=1e-4)
+    assert error["best"] == pytest.approx(min(e.validation for e in seen["best"].epochs), rel=1e-4)
+
+
+@pytest.mark.parametrize("model", [MODEL, STRIDED])
+def test_a_killed_fit_goes_on_to_the_weights_it_would_have_had(data, tmp_path, model):
     train, validate, _ = rows(data)
     spoilt = spoil(data, ["inverted"], 8, 1, whole_maps(data))
     path = tmp_path / "fold.checkpoint"
@@ -110,15 +140,15 @@ def test_a_killed_fit_goes_on_to_the_weights_it_would_have_had(data, tmp_path):
         if epoch.number == 2:
             raise KeyboardInterrupt
 
-    whole = fit_state(data, train, validate, spoilt, MODEL, FIT)
+    whole = fit_state(data, train, validate, spoilt, model, FIT)
     with pytest.raises(KeyboardInterrupt):
-        fit_state(data, train, validate, spoilt, MODEL, FIT, checkpoint=path, report=kill)
+        fit_state(data, train, validate, spoilt, model, FIT, checkpoint=path, report=kill)
     torch.rand(7)  # whatever else happened to the generator of dropout meanwhile
-    after = fit_state(data, train, validate, spoilt, MODEL, FIT, checkpoint=path)
+    after = fit_state(data, train, validate, spoilt, model, FIT, checkpoint=path)
     assert same(whole.net, after.net)
     assert whole.epochs == after.epochs
     with pytest.raises(ValueError, match="other settings"):
-        fit_state(data, train, validate, spoilt, MODEL, replace(FIT, seed=2), checkpoint=path)
+        fit_state(data, train, validate, spoilt, model, replace(FIT, seed=2), checkpoint=path)
 
 
 def test_goes_on_from_other_weights_with_new_heads_for_other_outputs(data, fitted):
@@ -155,7 +185,9 @@ def test_rows_that_make_no_honest_fit_are_refused(data):
         fit_state(still, train, validate, None, MODEL, FIT)
 
 
-@pytest.mark.parametrize("wrong", [{"device": "tpu"}, {"epochs": 0}, {"batch": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"device": "tpu"}, {"epochs": 0}, {"batch": 0}, {"keep": "first"}, {"copies": -1}]
+)
 def test_settings_that_cannot_be_are_named(wrong):
     with pytest.raises(ValueError, match=f"fit.{next(iter(wrong))}"):
         StateFit(**wrong)
