@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bench.cnn_part import Part, number
-from bench.cnn_stored import LEG, REMEDY, Json, stored_leg, stored_start
+from bench.cnn_stored import LEG, REMEDY, Json, stored_leg
 from training.leave_out import group_scores, leave_out
 from training.leg import Leg
 from training.real_leg import OUTPUTS, leg_clips
@@ -52,12 +52,9 @@ def real_part() -> Part:
 
 def _again(real: Json) -> tuple[float | None, list[str]]:
     """Fit without one clip once more."""
-    start = stored_start("leg")
-    if start is None:
-        return None, [f"pretrained_leg.npz is missing, no clip can be left out again: {REMEDY}"]
     print("real leg: leave one clip out again", file=sys.stderr)
     run = load_run(LEG)
-    leg = Leg(leg_clips(), run, maps_of(run.data), start)
+    leg = Leg(leg_clips(), run, maps_of(run.data))
     out = (AGAIN, [leg.clips.names.index(AGAIN)])
     try:
         found = list(leave_out(leg.clips, [out], leg.estimate))

@@ -2,14 +2,16 @@
 
 ==========================  =================================================================
 ``cohort_ours.json``        results.json of a 16-fold cross-validation, with command, seed and
-``cohort_alone.json``       config; the participants are simulated
+``cohort_looks.json``       config; the participants are simulated
+``cohort_strided.json``
+``cohort_alone.json``
 ``cohort_plain.json``
 ``cohort_residual.json``
 ``personal.json``           ours on everybody held out, personalised by their routine
-``pretrained_ours.npz``     what every fold of ours begins from; of people in none of the folds
+``pretrained_looks.npz``    what every fold of a member of ours begins from; of people in none of
+``pretrained_strided.npz``  the folds; the latter is what the real leg begins from, too
 ``traces.npz``              estimates of ours on everybody held out, float16, for the figures
 ``leg.json``                us_mg_dynamometer: clips and conditions left out, learning curve
-``pretrained_leg.npz``      what every fit to its clips begins from; of simulated people
 ==========================  =================================================================
 """
 
@@ -22,8 +24,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from edge.bundle import load_bundle
+from edge.segment import SEGMENTER
 from training.checkpoint import Weights
-from training.cohort.dataset import cohort, routine_cohort
+from training.cohort.dataset import cohort, generator_version, routine_cohort
 from training.crossval_results import fold_arrays, write_json
 from training.personal import compare, held_people, means
 from training.real_leg_command import study_leg
@@ -31,7 +35,15 @@ from training.state_config import StateRun, load_run
 from training.train_state_command import train_state
 
 FOLDER = Path(__file__).parent / "results" / "cnn"
-CONFIGS = {"ours": "state-cnn", "alone": "alone", "plain": "plain", "residual": "residual"}
+CONFIGS = {
+    "ours": "state-cnn",
+    "looks": "looks",
+    "strided": "strided",
+    "alone": "alone",
+    "plain": "plain",
+    "residual": "residual",
+}
+MEMBERS = load_run(CONFIGS["ours"]).members
 LEG = "leg"
 REMEDY = "run: FULL=1 make bench-cnn (hours)"
 # What a run may choose without changing its results.
@@ -69,9 +81,9 @@ def stored_leg() -> tuple[Json | None, tuple[str, ...]]:
     return _checked(LEG, "leg.json", LEG)
 
 
-def stored_start(who: str) -> Weights | None:
-    """The weights that every fit of ``ours`` or ``leg`` begins from; None where not stored."""
-    path = FOLDER / f"pretrained_{who}.npz"
+def stored_start(member: str) -> Weights | None:
+    """The weights that every fold of a member of ours begins from; None where not stored."""
+    path = FOLDER / f"pretrained_{member}.npz"
     if not path.is_file():
         return None
     with np.load(path, allow_pickle=False) as arrays:
@@ -94,31 +106,36 @@ def run_all() -> None:
     where something could not begin.
     """
     for who, config in CONFIGS.items():
-        folder = Path("out/train") / config
-        if train_state(config, folder, resume=True, quick=False):
+        if who not in MEMBERS and train_state(config, folder_of(who), resume=True, quick=False):
             raise RuntimeError(f"{command(who)} failed, see above: nothing of it was stored")
-        keep(who, folder, load_run(config))
+        keep(who, folder_of(who), load_run(config))
     folder = Path("out/train") / LEG
     if study_leg(LEG, folder, resume=True, quick=False):
         raise RuntimeError(f"{command(LEG)} failed, see above: nothing of it was stored")
     keep_leg(folder, load_run(LEG))
 
 
+def folder_of(who: str) -> Path:
+    """Where a cross-validation leaves its folds; a member of ours inside the folder of ours."""
+    out = Path("out/train")
+    return out / CONFIGS["ours"] / who if who in MEMBERS else out / CONFIGS[who]
+
+
 def keep(who: str, folder: Path, run: StateRun) -> None:
-    """Store the cross-validation in ``folder``; of ours also what it began from and its traces."""
+    """Store the cross-validation in ``folder``; of members what they began from, of ours traces."""
     _keep(f"cohort_{who}.json", who, folder, run)
+    if who in MEMBERS:
+        _keep_start(who, folder)
     if who != "ours":
         return
-    _keep_start("ours", folder)
     arrays: Any = traces(folder, run)
     np.savez_compressed(FOLDER / "traces.npz", **arrays)
     write_json(FOLDER / "personal.json", personal(folder, run))
 
 
 def keep_leg(folder: Path, run: StateRun) -> None:
-    """Store the study in ``folder``, and what it began from."""
+    """Store the study in ``folder``."""
     _keep("leg.json", LEG, folder, run)
-    _keep_start(LEG, folder)
 
 
 def personal(folder: Path, run: StateRun) -> Json:
@@ -166,13 +183,20 @@ def _checked(who: str, name: str, config: str) -> tuple[Json | None, tuple[str, 
         return None, (f"{name} is missing: {REMEDY}, which runs: {command(who)}",)
     if _decisive(found["config"]) != _decisive(asdict(load_run(config))):
         return found, (f"{name} was made with other settings than {config}.toml: {REMEDY}",)
+    if old := [k for k, v in _world().items() if found.get(k) != v]:
+        return found, (f"{name} was made with another {' and '.join(old)}: {REMEDY}",)
     return found, ()
+
+
+def _world() -> Json:
+    """What every result rests on besides its own settings."""
+    return {"generator": generator_version(), "segmenter": load_bundle(SEGMENTER).id}
 
 
 def _keep(name: str, who: str, folder: Path, run: StateRun) -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     results = json.loads((folder / "results.json").read_text("utf-8"))
-    about = {"command": command(who), "seed": run.fit.seed, "simulated": who != LEG}
+    about = {"command": command(who), "seed": run.fit.seed, "simulated": who != LEG} | _world()
     write_json(FOLDER / name, about | results | {"config": asdict(run)})
 
 

@@ -188,8 +188,8 @@ class StateCnn(nn.Module):
 
     def read(self, regions: Tensor) -> Reading:
         """Everything the network says about a picture."""
-        if self.config.pixels != WINDOW:
-            regions = F.avg_pool2d(regions, WINDOW // self.config.pixels)
+        if self.config.pixels != WINDOW:  # training may hand over what is small already: it stays
+            regions = F.adaptive_avg_pool2d(regions, self.config.pixels)
         texture = self.stem(regions)
         if self.config.trunk == "pooled":
             return self.read_looks(texture)

@@ -2,13 +2,13 @@
 
 from torch import Tensor, nn
 
-from models.state_cnn import StateCnn, cut
+from models.committee import Committee
 
 
 class UltrasoundNet(nn.Module):
-    """A segmenter and a state CNN, one after the other."""
+    """A segmenter, and the state CNNs that answer together about what it sees."""
 
-    def __init__(self, segmenter: nn.Module, state: StateCnn):
+    def __init__(self, segmenter: nn.Module, state: Committee):
         super().__init__()
         self.segmenter = segmenter
         self.state = state
@@ -20,5 +20,5 @@ class UltrasoundNet(nn.Module):
         probabilities of aponeurosis, MG and SOL that the values rest on.
         """
         maps = self.segmenter(image)
-        values, sd = self.state(cut(image, maps, self.state.config))
+        values, sd = self.state(image, maps)
         return values, sd, maps

@@ -35,7 +35,7 @@ LAZY = {
 # ... except where a library is what the whole file is about.
 ABOUT = {
     **{f"models/{name}.py": {"torch"} for name in (
-        "calf", "emg_gru", "muscle", "physics_head", "plain_cnn", "pooled_cnn",
+        "calf", "committee", "emg_gru", "muscle", "physics_head", "plain_cnn", "pooled_cnn",
         "segmenter", "state_cnn", "ultrasound_net",
     )},
     "firmware_bridge/probes/simulated_backend.py": {"usb"},

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from models.state_cnn import ANATOMY, StateCnn
+from models.committee import Committee
+from models.state_cnn import ANATOMY
 from training.checkpoint import Weights
 from training.fit_state import Fitted, fit_state
 from training.frames import Clips
@@ -18,11 +19,12 @@ from training.state_data import MEAN, STD, MapsOf, StateData
 
 NOBODY: Rows = np.empty(0, np.intp)  # no clip stops a fit: with so few, all teach
 SPOILT = 4  # seed of the spoilt pictures
+MEMBERS = 3  # networks that answer together: one alone, it is luck how it reads what it never saw
 FOLDS = 2  # fits whose errors on clips they have not seen set the doubt
 
 
 class Leg:
-    """Clips as the network sees them, and what every fit to some of them begins from.
+    """Clips as the network sees them, and what a fit to some of them may begin from.
 
     A clip takes the place that a person has elsewhere: nobody is in training and in validation.
     """
@@ -38,8 +40,8 @@ class Leg:
         """Where the frames of some of the clips are."""
         return np.flatnonzero(np.isin(self.data.person, np.unique(clips.clip)))
 
-    def fit(self, train: Clips, start: bool = True, seed: int = 0) -> Fitted:
-        """The network fitted to these clips and to spoilt pictures of them.
+    def fit(self, train: Clips, start: bool = False, seed: int = 0) -> Fitted:
+        """One network fitted to these clips and to spoilt pictures of them.
 
         Its doubt is that of its training errors: see ``settled``.
         """
@@ -54,18 +56,22 @@ class Leg:
             start=self.start if start else None,
         )
 
-    def estimate(self, train: Clips, test: Clips, start: bool = True, seed: int = 0) -> F64:
-        """What a network fitted to ``train`` says of ``test``: ``(n, outputs)``."""
+    def estimate(self, train: Clips, test: Clips) -> F64:
+        """What MEMBERS networks fitted to ``train`` say together of ``test``: ``(n, outputs)``."""
+        each = [self.alone(train, test, seed=k) for k in range(MEMBERS)]
+        return np.asarray(np.mean(each, axis=0))
+
+    def alone(self, train: Clips, test: Clips, start: bool = False, seed: int = 0) -> F64:
+        """The same of one network, which may begin from ``self.start``."""
         net = self.fit(train, start, seed).net
         return predict(net, self.data, self.rows(test)).values.astype(np.float64)
 
-    def settled(self, train: Clips) -> StateCnn:
-        """The network fitted to ``train``, its doubt and its gate set by clips left out of fits.
+    def settled(self, train: Clips) -> Committee:
+        """Networks fitted to ``train``; doubt and gate as clips that other fits left out say.
 
         Left out are clips whose condition has another clip, where there are any: that is what
         the wearer will do next.
         """
-        net = self.fit(train).net
         numbers = np.unique(train.clip).tolist()
         known = [train.conditions[k] for k in numbers]
         repeated = [k for k in numbers if known.count(train.conditions[k]) > 1] or numbers
@@ -79,12 +85,15 @@ class Leg:
             np.concatenate(part)
             for part in zip(*((s.values, s.sd, s.odd, s.far) for s in seen), strict=True)
         )
-        net.reset_doubt()
-        net.doubt.copy_(net.doubt.new_tensor(doubt(values, sd, np.concatenate(truth))))
-        set_limits(net, odd, far)
-        return net
+        factor = doubt(values, sd, np.concatenate(truth))
+        members = [self.fit(train, seed=k).net for k in range(MEMBERS)]
+        for net in members:
+            net.reset_doubt()
+            net.doubt.copy_(net.doubt.new_tensor(factor))
+            set_limits(net, odd, far)
+        return Committee(members)
 
     def _unsettled(self, train: Clips, rows: Rows) -> Estimates:
-        net = self.fit(train, seed=1).net
+        net = self.fit(train, seed=MEMBERS).net
         net.reset_doubt()
         return predict(net, self.data, rows)

@@ -38,7 +38,7 @@ from training.state_material import maps_of
 
 OUTPUTS = ("angle", "torque")
 UNITS = {"angle": "deg", "torque": "N m"}
-CURVE = (1, 2, 4, 7)  # clips to learn from, and all
+CURVE = (2, 5)  # clips to learn from, and all
 DRAWS = 2  # choices of that many clips
 
 Report = Callable[[str], None]
@@ -85,7 +85,6 @@ def study(
     folder.mkdir(parents=True, exist_ok=True)
     key = {
         "data": contents(leg.data, leg.spoilt),
-        "start": digest(leg.start),
         "model": asdict(leg.run.model),
         "fit": asdict(leg.run.fit),
     }
@@ -114,17 +113,18 @@ def _curve(
     names = leg.clips.names
     teach, judge = ([names.index(n) for n in part] for part in (known, asked))
     counts = [*(n for n in CURVE if n < len(teach)), len(teach)]
+    kinds = {True: f"after_{digest(leg.start)[:8]}", False: "alone"}
     for count, draw, start in itertools.product(counts, range(DRAWS), (True, False)):
         some = np.random.default_rng([count, draw]).permutation(teach)[:count].tolist()
         fit = functools.partial(_fit_to, leg, leg.clips.part(some), start, draw)
-        path = folder / f"curve_{count:02d}_{draw}_{'pretrained' if start else 'alone'}.npy"
+        path = folder / f"curve_{count:02d}_{draw}_{kinds[start]}.npy"
         one = _kept(path, leg.clips, ("evaluation clips", judge), fit, report)
         scores = _plain(pooled_scores(leg.clips, [one], OUTPUTS))
         yield {"clips": count, "draw": draw, "pretrained": start} | scores
 
 
 def _fit_to(leg: Leg, train: Clips, start: bool, seed: int, _: Clips, test: Clips) -> F64:
-    return leg.estimate(train, test, start, seed)
+    return leg.alone(train, test, start, seed)
 
 
 def _kept(

@@ -10,13 +10,14 @@ from edge.bundle import MODEL, Bundle, load_bundle
 from export.bundle import write_bundle
 from export.onnx import export_onnx
 from firmware_bridge.types import Output
+from models.committee import Committee
 from models.segmenter import MAPS
 from models.spec import ModelSpec
-from models.state_cnn import STATE
+from models.state_cnn import StateCnn
 from models.ultrasound_net import UltrasoundNet
 from training.card import Facts, card
 from training.cohort.dataset import cohort, routine_cohort
-from training.crossval import cross_validate
+from training.crossval import Material
 from training.crossval_results import fold_arrays
 from training.evaluate import METRICS, metrics_json
 from training.fit_state import fit_state
@@ -27,10 +28,10 @@ from training.metrics import scores
 from training.personal import held_people, shipped_prior
 from training.pretrain import pretrained
 from training.recipe_segmenter import segmenter_of
-from training.state_config import StateRun, load_run
+from training.state_config import StateRun, load_run, member_runs
 from training.state_data import MEAN, STD, StateData
 from training.state_material import maps_of, material
-from training.train_state_command import token
+from training.train_state_command import token, train_state
 
 log = logging.getLogger(__name__)
 
@@ -54,29 +55,34 @@ SPEC = ModelSpec(
 def train_calf_state(folder: Path, quick: bool = False) -> Bundle:
     """Cross-validate on the simulated cohort, fit to all of it, and write the bundle.
 
-    Three quarters of an hour, most of it to render the people.  Raises BundleError without the
-    segmenter.
+    An hour, most of it to render the people; goes on with what ``folder``.work has.  Raises
+    BundleError without the segmenter, ValueError where the work is of other settings.
     """
-    run = load_run("state-cnn")
-    run = token(run) if quick else run
     work = folder.with_name(folder.name + (".quick" if quick else ".work"))
-    see, m = maps_of(run.data), material(run.data)
-    start = pretrained(run.model, run.fit, run.pretrain, run.data, see, work / "pretrained.pt")
-    cross_validate(m, run.model, run.fit, run.folds, work, STATE, start=start)
-    # Two people set the doubt; the others teach.
-    (last, *_) = folds(m.data.person.tolist(), run.folds)
-    held = np.isin(m.data.person, last.validate)
-    done = fit_state(
-        m.data, np.flatnonzero(~held), np.flatnonzero(held), m.shown, run.model, run.fit,
-        start=start,
-    )  # fmt: skip
+    if train_state("state-cnn", work, resume=True, quick=quick):
+        raise ValueError("the cross-validation could not begin, see above")
+    run = load_run("state-cnn")
     segmenter = segmenter_of(load_bundle(run.data.segmenter))
-    net = UltrasoundNet(segmenter, done.net).eval()
+    m = material(token(run).data if quick else run.data)
+    members = [
+        _fitted(token(one) if quick else one, m, work / name)
+        for name, one in member_runs(run).items()
+    ]
+    net = UltrasoundNet(segmenter, Committee(members)).eval()
     pictures = m.data.images[:: max(1, len(m.data.images) // 8)]
     examples = [{"image": ((p.astype(np.float32) - MEAN) / STD)[None, None]} for p in pictures]
     worst = export_onnx(net, SPEC, examples, folder / MODEL)
     log.info("exported: ONNX Runtime and PyTorch differ by %.2g at most", worst)
-    return _sealed(folder, run, work, m.data, prior=not quick)
+    return _sealed(folder, token(run) if quick else run, work, m.data, prior=not quick)
+
+
+def _fitted(run: StateRun, m: Material, work: Path) -> StateCnn:
+    """A member fitted to everybody but two people, who set its doubt."""
+    see = maps_of(run.data)
+    start = pretrained(run.model, run.fit, run.pretrain, run.data, see, work / "pretrained.pt")
+    held = np.isin(m.data.person, folds(m.data.person.tolist(), run.folds)[0].validate)
+    train, rest = np.flatnonzero(~held), np.flatnonzero(held)
+    return fit_state(m.data, train, rest, m.shown, run.model, run.fit, start=start).net
 
 
 def _sealed(folder: Path, run: StateRun, work: Path, data: StateData, prior: bool) -> Bundle:
@@ -98,22 +104,24 @@ def _sealed(folder: Path, run: StateRun, work: Path, data: StateData, prior: boo
 
 
 def _facts(run: StateRun) -> Facts:
+    members = member_runs(run)
+    more = members["looks"].pretrain
+    epochs = ", ".join(f"{n} {r.pretrain.epochs} + {r.fit.epochs}" for n, r in members.items())
     return Facts(
         title="calf-state: activity, ankle angle and moment from one B-mode picture of a calf",
         purpose="After Cunningham & Loram 2019 (arXiv 1907.01649): a segmenter finds medial "
-        "gastrocnemius and soleus, and a small network behind fixed filters estimates angle "
-        "(negative = dorsiflexed), EMG (share of the 95th percentile of a session) and moment "
-        "(positive = plantarflexion) of people it has never seen. `sonomyo personalise` fits it "
-        "to a wearer.",
+        "gastrocnemius and soleus, and two networks, one with fixed filters and one with learned "
+        "ones, estimate together angle (negative = dorsiflexed), EMG (share of the 95th percentile "
+        "of a session) and moment (positive = plantarflexion) of people they have never seen. "
+        "`sonomyo personalise` fits them to a wearer.",
         limits="Learned on SIMULATED people alone: it has never seen a real one, and nothing here "
         "says how it reads one.",
-        data=f"{run.pretrain.people} simulated people, {run.pretrain.frames} pictures each, then "
+        data=f"{more.people} simulated people, {more.frames} pictures each, then "
         f"{run.data.people} more, {run.data.frames} pictures each (`training/cohort`).",
         split=f"{run.folds.count} folds: every one of the {run.data.people} people is read by a "
         "network of others. The bundle's own network is one more fit, to all but two of them.",
-        training=f"{run.pretrain.epochs} epochs of AdamW on the first people, {run.fit.epochs} on "
-        "the others. The settings were chosen on the first people. Two people set the standard "
-        "deviations.",
+        training=f"AdamW, on the first people and then on the others: {epochs} epochs. The "
+        "settings were chosen on the first people. Two people set the standard deviations.",
         baseline="Linear = ridge regression on hand-made features (thickness, mean pennation, "
         "echo intensity), over the same folds.",
         licence="Apache-2.0.",

@@ -59,6 +59,9 @@ class Pretraining:
 class StateRun:
     """A cross-validation of one network on the simulated cohort; every table of the file."""
 
+    # Configurations that are cross-validated one by one and answer together, with their own
+    # tables; [data] and [folds] must be as here.
+    members: tuple[str, ...] = ()
     data: SimulatedPeople = field(default_factory=SimulatedPeople)
     pretrain: Pretraining = field(default_factory=Pretraining)
     model: StateCnnConfig = field(default_factory=StateCnnConfig)
@@ -90,3 +93,12 @@ def load_run(name: str) -> StateRun:
 def parse_run(text: str, name: str = "configuration") -> StateRun:
     """TOML text; what it does not say is the dataclasses' default.  Raises ConfigError."""
     return parse_toml(StateRun, text, name)
+
+
+def member_runs(run: StateRun) -> dict[str, StateRun]:
+    """The members' runs by name.  Raises ConfigError where they do not fit together."""
+    found = {name: load_run(name) for name in run.members}
+    for name, one in found.items():
+        if one.members or (one.data, one.folds) != (run.data, run.folds):
+            raise ConfigError(f"member {name}: its [data] and [folds] are not those of the whole")
+    return found

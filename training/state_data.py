@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
-from models.state_cnn import ANATOMY, StateCnnConfig, cut
+from models.state_cnn import ANATOMY, WINDOW, StateCnnConfig, cut
 from training.augment import Augment, brighten, move
 from training.frames import IMAGE
 
@@ -86,7 +87,11 @@ def regions(
     ``change`` moves picture and maps together, then changes the brightness of the picture alone.
     """
     # Bytes less an integer would stay bytes, and what is darker than MEAN would come out bright.
-    both = torch.cat([(images[:, None].float() - MEAN) / STD, maps / 255.0], 1)
+    both = (images[:, None].float() - MEAN) / STD
+    if config.whole and not config.masks:  # made smaller now as well as later, and faster
+        both = F.avg_pool2d(both, WINDOW // config.pixels)
+    else:
+        both = torch.cat([both, maps / 255.0], 1)
     if change is not None and rng is not None:
         both = move(both, change, rng)
         both = torch.cat([brighten(both[:, :1], change, rng), both[:, 1:]], 1)

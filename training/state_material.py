@@ -1,5 +1,6 @@
 """What a state CNN is cross-validated on: the simulated cohort, segmented, and spoilt pictures."""
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,12 @@ from training.state_config import SimulatedPeople
 from training.state_data import MEAN, STD, U8, MapsOf, StateData
 
 
+@functools.lru_cache(maxsize=1)
 def material(d: SimulatedPeople) -> Material:
-    """Simulated people ready for ``cross_validate``.  Raises BundleError without the segmenter."""
+    """Simulated people ready for ``cross_validate``; kept for the next member of a committee.
+
+    Raises BundleError without the segmenter.
+    """
     see = maps_of(d)
     people = range(d.first, d.first + d.people)
     cache = Path(d.cache)

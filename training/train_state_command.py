@@ -13,10 +13,11 @@ from rich.table import Table
 from edge.bundle import BundleError
 from edge.config import ConfigError
 from models.state_cnn import STATE
+from training.committee import combine
 from training.crossval import FoldReport, cross_validate
 from training.fit_state import Epoch
 from training.pretrain import pretrained
-from training.state_config import StateRun, load_run
+from training.state_config import StateRun, load_run, member_runs
 from training.state_material import maps_of, material
 
 
@@ -30,6 +31,8 @@ def train_state(config: str, out: Path | None, resume: bool, quick: bool) -> int
     folder = out or Path("out/train") / Path(config).stem
     try:
         run = load_run(config)
+        if run.members:
+            return _together(run, folder, resume, quick)
         run = token(run) if quick else run
         if folder.exists() and any(folder.iterdir()) and not resume:
             raise ConfigError(f"{folder} is not empty: add --resume, or choose another --out")
@@ -64,6 +67,20 @@ def train_state(config: str, out: Path | None, resume: bool, quick: bool) -> int
         return 2
     console.print(table(results))
     console.print(f"simulated participants; everything is in {folder}")
+    return 0
+
+
+def _together(run: StateRun, folder: Path, resume: bool, quick: bool) -> int:
+    """Every member in a folder of its own, then all of them as one."""
+    for name in member_runs(run):
+        if wrong := train_state(name, folder / name, resume, quick):
+            return wrong
+    how = token(run).folds if quick else run.folds
+    numbers = how.only or tuple(range(how.count))
+    results = combine([folder / name for name in run.members], folder, numbers, STATE)
+    console = Console()
+    console.print("together:")
+    console.print(table(results))
     return 0
 
 
