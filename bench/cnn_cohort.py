@@ -32,7 +32,6 @@ NAMES = {
     "ridge": "ridge on hand features",
     "plain": "plain CNN",
     "residual": "residual CNN",
-    "alone": "fixed filters",
     "looks": "fixed filters",
     "strided": "learned filters, strided",
     "ours": "ours: fixed and strided together",
@@ -154,13 +153,11 @@ def _others(who: str) -> str:
     run = load_run(CONFIGS[who])
     if run.members:
         return ""
-    size = f"{run.model.pixels} x {run.model.pixels} pixels"
-    if people := run.pretrain.people:
-        return (
-            f", {size}, {run.pretrain.epochs} epochs on {people} further simulated people, "
-            f"{run.fit.epochs} on those of the other folds"
-        )
-    return f", {size}, {run.fit.epochs} epochs on those of the other folds only"
+    return (
+        f", {run.model.pixels} x {run.model.pixels} pixels, {run.pretrain.epochs} epochs on "
+        f"{run.pretrain.people} further simulated people, {run.fit.epochs} on those of the other "
+        "folds"
+    )
 
 
 def _brief(of: Outputs | None) -> Json | None:

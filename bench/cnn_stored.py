@@ -4,7 +4,6 @@
 ``cohort_ours.json``        results.json of a 16-fold cross-validation, with command, seed and
 ``cohort_looks.json``       config; the participants are simulated
 ``cohort_strided.json``
-``cohort_alone.json``
 ``cohort_plain.json``
 ``cohort_residual.json``
 ``personal.json``           ours on everybody held out, personalised by their routine
@@ -39,7 +38,6 @@ CONFIGS = {
     "ours": "state-cnn",
     "looks": "looks",
     "strided": "strided",
-    "alone": "alone",
     "plain": "plain",
     "residual": "residual",
 }

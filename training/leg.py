@@ -1,5 +1,6 @@
 """One wearer's clips, and the state CNN fitted to some of them."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -36,12 +37,18 @@ class Leg:
         self.data = StateData(images, see(images), clips.clip, clips.targets, unknown)
         self.spoilt = spoil(self.data, list(SHOWN), run.data.shown, SPOILT, see)
 
+    def like(self, run: StateRun, start: Weights | None) -> "Leg":
+        """The same clips for another network; nothing is looked at again."""
+        other = copy.copy(self)
+        other.run, other.start = run, start
+        return other
+
     def rows(self, clips: Clips) -> Rows:
         """Where the frames of some of the clips are."""
         return np.flatnonzero(np.isin(self.data.person, np.unique(clips.clip)))
 
-    def fit(self, train: Clips, start: bool = False, seed: int = 0) -> Fitted:
-        """One network fitted to these clips and to spoilt pictures of them.
+    def fit(self, train: Clips, seed: int = 0) -> Fitted:
+        """One network fitted to these clips and to spoilt pictures of them, from ``start`` if any.
 
         Its doubt is that of its training errors: see ``settled``.
         """
@@ -53,7 +60,7 @@ class Leg:
             self.spoilt,
             run.model,
             replace(run.fit, seed=run.fit.seed + seed),
-            start=self.start if start else None,
+            start=self.start,
         )
 
     def estimate(self, train: Clips, test: Clips) -> F64:
@@ -61,9 +68,9 @@ class Leg:
         each = [self.alone(train, test, seed=k) for k in range(MEMBERS)]
         return np.asarray(np.mean(each, axis=0))
 
-    def alone(self, train: Clips, test: Clips, start: bool = False, seed: int = 0) -> F64:
-        """The same of one network, which may begin from ``self.start``."""
-        net = self.fit(train, start, seed).net
+    def alone(self, train: Clips, test: Clips, seed: int = 0) -> F64:
+        """The same of one network."""
+        net = self.fit(train, seed).net
         return predict(net, self.data, self.rows(test)).values.astype(np.float64)
 
     def settled(self, train: Clips) -> Committee:

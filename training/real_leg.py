@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from models.state_cnn import STATE
-from training.checkpoint import digest
+from training.checkpoint import Weights
 from training.crossval import claim, contents
 from training.crossval_results import write_json
 from training.frames import IMAGE, Clips, mg_frames
@@ -33,13 +32,14 @@ from training.leg import Leg
 from training.metrics import Score
 from training.pretrain import pretrained
 from training.splits import MG_EVAL, MG_TRAIN
-from training.state_config import StateRun
+from training.state_config import StateRun, load_run
 from training.state_material import maps_of
 
 OUTPUTS = ("angle", "torque")
 UNITS = {"angle": "deg", "torque": "N m"}
 CURVE = (2, 5)  # clips to learn from, and all
 DRAWS = 2  # choices of that many clips
+CURVE_OF = "strided"  # configuration of the network that is pretrained for the curve, or not
 
 Report = Callable[[str], None]
 
@@ -49,23 +49,9 @@ def leg_clips() -> Clips:
     return mg_frames(sorted((*MG_TRAIN, *MG_EVAL)), IMAGE)
 
 
-def open_leg(run: StateRun, folder: Path, report: Report = lambda text: None) -> Leg:
-    """The recordings, and weights to begin from, which ``folder`` keeps.
-
-    Raises DataMissing, and BundleError without the segmenter.
-    """
-    clips = leg_clips()
-    see = maps_of(run.data)
-    start = pretrained(
-        replace(run.model, outputs=len(STATE)),
-        run.fit,
-        run.pretrain,
-        run.data,
-        see,
-        folder / "pretrained.pt",
-        lambda e: report(f"simulated people, epoch {e.number}: {e.error:.3f}"),
-    )
-    return Leg(clips, run, see, start)
+def open_leg(run: StateRun) -> Leg:
+    """The recordings.  Raises DataMissing, and BundleError without the segmenter."""
+    return Leg(leg_clips(), run, maps_of(run.data))
 
 
 def study(
@@ -110,21 +96,41 @@ def study(
 def _curve(
     leg: Leg, folder: Path, report: Report, known: Sequence[str], asked: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
+    """Errors by how many clips the cohort's learned network was shown, once alone and once after
+    the simulated people that it was pretrained on.
+    """
+    other = load_run(CURVE_OF)
     names = leg.clips.names
     teach, judge = ([names.index(n) for n in part] for part in (known, asked))
     counts = [*(n for n in CURVE if n < len(teach)), len(teach)]
-    kinds = {True: f"after_{digest(leg.start)[:8]}", False: "alone"}
-    for count, draw, start in itertools.product(counts, range(DRAWS), (True, False)):
+    model = replace(other.model, outputs=len(OUTPUTS))
+    start = None
+    for pretrain, count, draw in itertools.product((False, True), counts, range(DRAWS)):
+        if pretrain and start is None:
+            start = _start(other, folder, report)
         some = np.random.default_rng([count, draw]).permutation(teach)[:count].tolist()
-        fit = functools.partial(_fit_to, leg, leg.clips.part(some), start, draw)
-        path = folder / f"curve_{count:02d}_{draw}_{kinds[start]}.npy"
-        one = _kept(path, leg.clips, ("evaluation clips", judge), fit, report)
-        scores = _plain(pooled_scores(leg.clips, [one], OUTPUTS))
-        yield {"clips": count, "draw": draw, "pretrained": start} | scores
+        one_leg = leg.like(replace(leg.run, model=model), start if pretrain else None)
+        fit = functools.partial(_fit_to, one_leg, leg.clips.part(some), draw)
+        path = folder / f"curve_{count:02d}_{draw}_{'after' if pretrain else 'alone'}.npy"
+        found = _kept(path, leg.clips, ("evaluation clips", judge), fit, report)
+        scores = _plain(pooled_scores(leg.clips, [found], OUTPUTS))
+        yield {"clips": count, "draw": draw, "pretrained": pretrain} | scores
 
 
-def _fit_to(leg: Leg, train: Clips, start: bool, seed: int, _: Clips, test: Clips) -> F64:
-    return leg.alone(train, test, start, seed)
+def _start(run: StateRun, folder: Path, report: Report) -> Weights | None:
+    return pretrained(
+        run.model,
+        run.fit,
+        run.pretrain,
+        run.data,
+        maps_of(run.data),
+        folder / "pretrained.pt",
+        lambda e: report(f"simulated people, epoch {e.number}: {e.error:.3f}"),
+    )
+
+
+def _fit_to(leg: Leg, train: Clips, seed: int, _: Clips, test: Clips) -> F64:
+    return leg.alone(train, test, seed)
 
 
 def _kept(

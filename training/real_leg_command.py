@@ -28,7 +28,7 @@ def study_leg(config: str, out: Path | None, resume: bool, quick: bool) -> int:
         if folder.exists() and any(folder.iterdir()) and not resume:
             raise ConfigError(f"{folder} is not empty: add --resume, or choose another --out")
         with console.status("recordings") as status:
-            leg = open_leg(token(run) if quick else run, folder, status.update)
+            leg = open_leg(token(run) if quick else run)
             results = study(leg, folder, status.update)
     except (ConfigError, BundleError, DataMissing, ValueError) as e:
         print(f"sonomyo train: {e}", file=sys.stderr)
