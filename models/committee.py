@@ -22,8 +22,11 @@ class Committee(nn.Module):
         self.members = nn.ModuleList(members)
         self.configs = [m.config for m in members]
 
-    def forward(self, image: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
-        """``image (n, 1, 128, 128)``, ``maps (n, 3, 128, 128)`` to values and sd, target units."""
+    def forward(self, image: Tensor, maps: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """``image (n, 1, 128, 128)``, ``maps (n, 3, 128, 128)`` to values and sd, target units.
+
+        Without maps where every member sees all of the picture.
+        """
         said = [m(cut(image, maps, c)) for m, c in zip(self.members, self.configs, strict=True)]
         return together([v for v, _ in said], [sd for _, sd in said])
 

@@ -69,6 +69,11 @@ class StateCnnConfig:
             )
 
     @property
+    def sees_all(self) -> bool:
+        """Whether it reads the picture as it is, without anything that a segmenter says."""
+        return self.whole and not self.masks
+
+    @property
     def channels(self) -> int:
         """Channels of the regions that the network reads."""
         if self.trunk == "pooled":
@@ -76,12 +81,16 @@ class StateCnnConfig:
         return (1 if self.whole else 2) + (2 if self.masks else 0)
 
 
-def cut(image: Tensor, maps: Tensor, config: StateCnnConfig) -> Tensor:
-    """The regions that a network of this configuration reads."""
+def cut(image: Tensor, maps: Tensor | None, config: StateCnnConfig) -> Tensor:
+    """The regions that a network of this configuration reads; ``config.sees_all`` needs no maps."""
+    if config.sees_all:
+        return image
+    if maps is None:
+        raise ValueError("the network reads muscles cut out of the picture: it needs their maps")
     if config.trunk == "pooled":
         return rois_and_sheets(image, maps)
     if config.whole:
-        return torch.cat([image, maps[:, 1:3]], 1) if config.masks else image
+        return torch.cat([image, maps[:, 1:3]], 1)
     return rois(image, maps, config.masks)
 
 

@@ -1,7 +1,4 @@
-"""Recipes of the picture models: ``mg-frame`` from recordings, ``sim-frame`` from a simulation.
-
-Each is one graph: the segmenter, and behind it a state CNN that was fitted to what it sees.
-"""
+"""Recipes of the models of one leg: ``mg-frame``, recorded, and ``sim-frame``, simulated."""
 
 import logging
 from dataclasses import replace
@@ -9,13 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.bundle import MODEL, Bundle, load_bundle
+from edge.bundle import MODEL, Bundle
 from export.bundle import write_bundle
 from export.onnx import export_onnx
 from firmware_bridge.types import Output
-from models.segmenter import MAPS
 from models.spec import ModelSpec
-from models.ultrasound_net import UltrasoundNet
 from training.baselines import picture_baseline
 from training.card import Facts, card
 from training.datasets import data_set
@@ -25,7 +20,6 @@ from training.leg import FOLDS, Leg
 from training.metrics import Score, scores
 from training.readers import MG
 from training.real_leg import open_leg
-from training.recipe_segmenter import segmenter_of
 from training.splits import MG_EVAL, MG_TRAIN
 from training.state_config import StateRun, load_run
 from training.state_material import maps_of
@@ -56,11 +50,11 @@ def train_mg_frame(folder: Path, quick: bool = False) -> Bundle:
     about = data_set(MG)
     facts = Facts(
         title="mg-frame: ankle angle and torque from B-mode pictures of the calf",
-        purpose="A segmenter finds the muscles in a picture of the medial gastrocnemius along its "
-        "fascicles, and three convolutional networks estimate together angle (negative = "
-        "dorsiflexed) and torque (positive = plantarflexion, as the dynamometer shows it: gravity "
-        "and inertia not removed). A picture unlike those it was trained on gets a standard "
-        "deviation that the device flags FAULT.",
+        purpose="Three convolutional networks look at one picture of the medial gastrocnemius "
+        "along its fascicles and estimate together angle (negative = dorsiflexed) and torque "
+        "(positive = plantarflexion, as the dynamometer shows it: gravity and inertia not "
+        "removed). A picture unlike those they were trained on gets a standard deviation that the "
+        "device flags FAULT.",
         limits="One healthy adult, one session, one probe placement: it knows this person's leg. "
         "On anybody else's it is a demonstration. Training has one passive clip only.",
         data=f"{about.title}. Source: {about.source}.",
@@ -120,8 +114,7 @@ def score_baseline(train: Clips, test: Clips) -> list[Score]:
 def _make(
     folder: Path, spec: ModelSpec, facts: Facts, leg: Leg, train: Clips, test: Clips
 ) -> Bundle:
-    segmenter = segmenter_of(load_bundle(leg.run.data.segmenter))
-    net = UltrasoundNet(segmenter, leg.settled(train)).eval()
+    net = leg.settled(train).eval()
     examples = [{"image": image[None]} for image in test.images[:: max(1, len(test.images) // 8)]]
     worst = export_onnx(net, spec, examples, folder / MODEL)
     log.info("exported: ONNX Runtime and PyTorch differ by %.2g at most", worst)
@@ -148,8 +141,6 @@ def _spec(name: str, wearer: str) -> ModelSpec:
         period_ms=1000 / 61,
         sd="sd",
         wearer=wearer,
-        maps="maps",
-        map_names=MAPS,
     )
 
 

@@ -88,7 +88,7 @@ def regions(
     """
     # Bytes less an integer would stay bytes, and what is darker than MEAN would come out bright.
     both = (images[:, None].float() - MEAN) / STD
-    if config.whole and not config.masks:  # made smaller now as well as later, and faster
+    if config.sees_all:  # made smaller now as well as later, and faster
         both = F.avg_pool2d(both, WINDOW // config.pixels)
     else:
         both = torch.cat([both, maps / 255.0], 1)

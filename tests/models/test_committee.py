@@ -38,3 +38,12 @@ def test_members_with_other_outputs_are_refused():
     other = StateCnn(StateCnnConfig("pooled", hidden=8, outputs=2))
     with pytest.raises(ValueError, match="same outputs"):
         Committee([StateCnn(POOLED), other])
+
+
+def test_only_who_sees_all_of_the_picture_does_without_maps():
+    whole = StateCnnConfig("strided", whole=True, masks=False, pixels=32, widths=(4, 6), hidden=8)
+    image = torch.randn(2, 1, 128, 128)
+    with torch.inference_mode():
+        assert Committee([StateCnn(whole).eval()])(image)[0].shape == (2, 3)
+        with pytest.raises(ValueError, match="needs their maps"):
+            Committee([StateCnn(STRIDED).eval()])(image)
