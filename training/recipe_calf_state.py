@@ -63,17 +63,16 @@ def train_calf_state(folder: Path, quick: bool = False) -> Bundle:
         raise ValueError("the cross-validation could not begin, see above")
     run = load_run("state-cnn")
     segmenter = segmenter_of(load_bundle(run.data.segmenter))
-    m = material(token(run).data if quick else run.data)
-    members = [
-        _fitted(token(one) if quick else one, m, work / name)
-        for name, one in member_runs(run).items()
-    ]
+    runs = {name: token(one) if quick else one for name, one in member_runs(run).items()}
+    run = token(run) if quick else run
+    m = material(run.data)
+    members = [_fitted(one, m, work / name) for name, one in runs.items()]
     net = UltrasoundNet(segmenter, Committee(members)).eval()
     pictures = m.data.images[:: max(1, len(m.data.images) // 8)]
     examples = [{"image": ((p.astype(np.float32) - MEAN) / STD)[None, None]} for p in pictures]
     worst = export_onnx(net, SPEC, examples, folder / MODEL)
     log.info("exported: ONNX Runtime and PyTorch differ by %.2g at most", worst)
-    return _sealed(folder, token(run) if quick else run, work, m.data, prior=not quick)
+    return _sealed(folder, run, work, m.data, _facts(run, runs), prior=not quick)
 
 
 def _fitted(run: StateRun, m: Material, work: Path) -> StateCnn:
@@ -85,7 +84,9 @@ def _fitted(run: StateRun, m: Material, work: Path) -> StateCnn:
     return fit_state(m.data, train, rest, m.shown, run.model, run.fit, start=start).net
 
 
-def _sealed(folder: Path, run: StateRun, work: Path, data: StateData, prior: bool) -> Bundle:
+def _sealed(
+    folder: Path, run: StateRun, work: Path, data: StateData, facts: Facts, prior: bool
+) -> Bundle:
     a = fold_arrays(work, range(run.folds.count))
     groups = [f"{len(np.unique(a['person']))} simulated people, held out"] * len(a["rows"])
     names = [o.name for o in OUTPUTS]
@@ -100,12 +101,11 @@ def _sealed(folder: Path, run: StateRun, work: Path, data: StateData, prior: boo
         routine = routine_cohort(people, d.routine, d.seed, cache)
         held = held_people(work, range(run.folds.count), session, routine)
         extra[PRIOR] = shipped_prior(held).to_json()
-    return write_bundle(folder, SPEC, card(_facts(run), SPEC, network, linear), extra)
+    return write_bundle(folder, SPEC, card(facts, SPEC, network, linear), extra)
 
 
-def _facts(run: StateRun) -> Facts:
-    members = member_runs(run)
-    more = members["looks"].pretrain
+def _facts(run: StateRun, members: dict[str, StateRun]) -> Facts:
+    more = next(iter(members.values())).pretrain
     epochs = ", ".join(f"{n} {r.pretrain.epochs} + {r.fit.epochs}" for n, r in members.items())
     return Facts(
         title="calf-state: activity, ankle angle and moment from one B-mode picture of a calf",
