@@ -12,7 +12,8 @@ from training.datasets import DataMissing
 
 # name: (bundle, module and function of its recipe); torch loads only with the module
 RECIPES = {
-    "mg-frame": ("mg-frame", "training.recipe_frames", "train_mg_frame"),
+    "frame-cnn": ("mg-frame", "training.recipe_frames", "train_mg_frame"),
+    "mg-state": ("mg-state", "training.recipe_leg", "train_mg_state"),
     "emg-gru": ("ta-emg", "training.recipe_emg", "train_ta_emg"),
     "segmenter": ("calf-segmenter", "training.recipe_segmenter", "train_segmenter"),
     "calf-state": ("calf-state", "training.recipe_calf_state", "train_calf_state"),

@@ -31,11 +31,11 @@ def train_state(config: str, out: Path | None, resume: bool, quick: bool) -> int
     folder = out or Path("out/train") / Path(config).stem
     try:
         run = load_run(config)
+        if folder.exists() and any(folder.iterdir()) and not resume:
+            raise ConfigError(f"{folder} is not empty: add --resume, or choose another --out")
         if run.members:
             return _together(run, folder, resume, quick)
         run = token(run) if quick else run
-        if folder.exists() and any(folder.iterdir()) and not resume:
-            raise ConfigError(f"{folder} is not empty: add --resume, or choose another --out")
         with _bar(run, console) as bar:
             folder.mkdir(parents=True, exist_ok=True)
             start = pretrained(

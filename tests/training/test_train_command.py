@@ -20,7 +20,7 @@ def test_writes_a_bundle_where_it_was_told(tmp_path, capsys):
     assert bundle.id in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("model", ["mg-frame", "emg-gru"])
+@pytest.mark.parametrize("model", ["frame-cnn", "mg-state", "emg-gru"])
 def test_says_what_to_do_when_the_recordings_are_not_here(model, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("SONOMYO_DATA", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
