@@ -1,7 +1,7 @@
 """Networks that were trained alone and answer together.
 
-Fixed filters and learned ones err on different pictures, so their mean errs less than either, and
-where they disagree about somebody the doubt grows (Lakshminarayanan, Pritzel & Blundell 2017).
+Fixed filters and learned ones err on different pictures, and where they disagree about somebody the
+doubt grows (Lakshminarayanan, Pritzel & Blundell 2017).
 """
 
 from collections.abc import Sequence
