@@ -12,7 +12,7 @@ from edge.config import ConfigError
 from training.datasets import DataMissing
 from training.real_leg import OUTPUTS, UNITS, open_leg, study
 from training.state_config import load_run
-from training.train_state_command import token
+from training.train_state_command import check_folder, token
 
 
 def study_leg(config: str, out: Path | None, resume: bool, quick: bool) -> int:
@@ -25,8 +25,7 @@ def study_leg(config: str, out: Path | None, resume: bool, quick: bool) -> int:
     folder = out or Path("out/train") / Path(config).stem
     try:
         run = load_run(config)
-        if folder.exists() and any(folder.iterdir()) and not resume:
-            raise ConfigError(f"{folder} is not empty: add --resume, or choose another --out")
+        check_folder(folder, resume)
         with console.status("recordings") as status:
             leg = open_leg(token(run) if quick else run)
             results = study(leg, folder, status.update)

@@ -31,8 +31,7 @@ def train_state(config: str, out: Path | None, resume: bool, quick: bool) -> int
     folder = out or Path("out/train") / Path(config).stem
     try:
         run = load_run(config)
-        if folder.exists() and any(folder.iterdir()) and not resume:
-            raise ConfigError(f"{folder} is not empty: add --resume, or choose another --out")
+        check_folder(folder, resume)
         if run.members:
             return _together(run, folder, resume, quick)
         run = token(run) if quick else run
@@ -68,6 +67,12 @@ def train_state(config: str, out: Path | None, resume: bool, quick: bool) -> int
     console.print(table(results))
     console.print(f"simulated participants; everything is in {folder}")
     return 0
+
+
+def check_folder(folder: Path, resume: bool) -> None:
+    """Raises ConfigError for results that nobody asked to go on with."""
+    if folder.exists() and any(folder.iterdir()) and not resume:
+        raise ConfigError(f"{folder} is not empty: add --resume, or choose another --out")
 
 
 def _together(run: StateRun, folder: Path, resume: bool, quick: bool) -> int:
