@@ -8,7 +8,7 @@ bandpass   low_hz, high_hz, order=2    Butterworth
 notch      hz, q=30                    takes one mains frequency away
 envelope   hz, order=2                 Butterworth low-pass
 rectify                                absolute value
-bin                                    mean over the hop: ``(1, channels)``
+bin        rows=1                      mean over each of so many equal parts of the hop
 rms                                    root mean square over the hop: ``(1, channels)``
 scale      gain                        ``gain * x``
 log1p      gain                        ``log(1 + gain * x)``, for x of zero or more
@@ -25,15 +25,14 @@ from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
-import scipy.signal
 from numpy.typing import NDArray
 
 from edge.block_filter import BlockFilter
+from edge.filters import FILTERS, design
 from edge.steps import args_of, count
 from models.spec import SpecError, Step
 
 F64 = NDArray[np.float64]
-FILTERS = ("highpass", "bandpass", "notch", "envelope")
 
 
 @dataclass(frozen=True)
@@ -65,25 +64,6 @@ def build_ops(steps: Sequence[Step], fs_hz: float, hop: int, channels: int) -> l
     return ops
 
 
-def design(step: Step, fs_hz: float) -> F64:
-    """Second-order sections ``(n, 6)`` of a filter step.  Raises SpecError."""
-    if step.op == "notch":
-        hz, q = args_of(step, "hz", q=30.0)
-        edges, order = [hz], 1.0
-    elif step.op == "bandpass":
-        *edges, order = args_of(step, "low_hz", "high_hz", order=2)
-    else:
-        *edges, order = args_of(step, "hz", order=2)
-    if not all(0 < a < b for a, b in zip(edges, [*edges[1:], fs_hz / 2], strict=True)):
-        raise SpecError(f"step {step.op!r}: 0 < {edges} < {fs_hz / 2:g} Hz does not hold")
-    if step.op == "notch":
-        return np.asarray(scipy.signal.tf2sos(*scipy.signal.iirnotch(hz, q, fs_hz)))
-    kind = {"envelope": "lowpass"}.get(step.op, step.op)
-    where = edges if step.op == "bandpass" else edges[0]
-    n = count(step, "order", order)
-    return np.asarray(scipy.signal.butter(n, where, kind, fs=fs_hz, output="sos"))
-
-
 def _filter(sos: F64, x: F64, first: bool) -> Op:
     block = BlockFilter(sos, *x.shape)
     zero = np.zeros(x.shape[1])
@@ -99,15 +79,14 @@ def _filter(sos: F64, x: F64, first: bool) -> Op:
 def _pointwise(step: Step, x: F64) -> Op:
     if step.op == "window":
         return _window(step, x)
+    if step.op == "bin":
+        return _bin(step, x)
     row = np.zeros((1, x.shape[1]))
     same = np.zeros_like(x)
     match step.op:
         case "rectify":
             args_of(step)
             return Op(lambda x: np.abs(x, out=same), _nothing, same)
-        case "bin":
-            args_of(step)
-            return Op(lambda x: np.mean(x, axis=0, keepdims=True, out=row), _nothing, row)
         case "rms":
             args_of(step)
 
@@ -136,6 +115,16 @@ def _pointwise(step: Step, x: F64) -> Op:
         case _:
             known = [*FILTERS, "rectify", "bin", "rms", "scale", "log1p", "clip", "window"]
             raise SpecError(f"no EMG step {step.op!r}; known: {[*known, 'limits']}")
+
+
+def _bin(step: Step, x: F64) -> Op:
+    (wanted,) = args_of(step, rows=1)
+    rows = count(step, "rows", wanted)
+    if len(x) % rows:
+        raise SpecError(f"step 'bin': {rows} rows do not divide a hop of {len(x)} samples")
+    out = np.zeros((rows, x.shape[1]))
+    parts = (rows, len(x) // rows, x.shape[1])
+    return Op(lambda x: np.mean(x.reshape(parts), axis=1, out=out), _nothing, out)
 
 
 def _window(step: Step, x: F64) -> Op:

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.block_filter import BlockFilter
-from edge.emg_ops import design
+from edge.filters import design
 from models.spec import SpecError, Step
 
 FS_HZ = 2000.0

@@ -23,14 +23,14 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
-import edge.emg_ops
+import edge.filters
 import models.calf
 import models.muscle
 from training.cohort.participant import COHORT_SEED
 from training.cohort.person import SESSION_S, Cohort, Order, generate
 
 GENERATOR = 1  # raise it for a change that the sources below do not show, such as another NumPy
-SOURCES = (edge.emg_ops.__file__, models.calf.__file__, models.muscle.__file__)
+SOURCES = (edge.filters.__file__, models.calf.__file__, models.muscle.__file__)
 
 
 def cohort(

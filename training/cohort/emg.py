@@ -13,14 +13,13 @@ import numpy as np
 import scipy.signal
 from numpy.typing import NDArray
 
-from edge.emg_ops import design
+from edge.filters import design
 from models.spec import Step
 from training.cohort.participant import Participant
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 
-CHANNELS = ("mg", "sol")
 UNITS = 100
 RECRUITMENT_RANGE = 30.0  # threshold of the last unit over that of the first
 MIN_RATE_HZ = 8.0  # of a unit just recruited

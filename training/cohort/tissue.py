@@ -22,7 +22,6 @@ U_MM, W_MM = 60 / 256, 50 / 512  # cells; as the field of ``bmode``: no beat bet
 U_CELLS = 512  # a power of two: wrapping is a bit mask
 SHEET_MM = 1.2  # superficial and deep sheet
 LEAF_MM = 0.5  # each of the two sheets between MG and SOL
-DASH = 5
 END_MM = 75.0  # below the deepest picture, whatever the muscles do
 SHEET_GRAIN_MM = 1.2  # along the leg: sheets are smooth reflectors
 
