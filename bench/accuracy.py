@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edge.bundle import Bundle, load_bundle
-from training import recipe_emg, recipe_frames
+from training import recipe_emg, recipe_leg
 from training.baselines import ENVELOPE
 from training.datasets import DataMissing
 from training.emg_steps import Trial, ta_steps
@@ -37,7 +37,7 @@ def main() -> int:
             mg_frames(MG_EVAL, IMAGE),
             ta_steps(TA_EVAL, recipe_emg.FEATURES),
         )
-        found = {"mg-frame": _frames(pictures), "ta-emg": _emg(trials)}
+        found = {"mg-state": _frames(pictures), "ta-emg": _emg(trials)}
     except DataMissing as e:
         print(f"bench.accuracy: {e}", file=sys.stderr)
         return 2
@@ -49,21 +49,21 @@ def main() -> int:
             rmse = {"network": round(ours.rmse, 3), "linear": round(theirs.rmse, 3)}
             report.setdefault(f"{name}_{ours.output}_rmse", {})[ours.group] = rmse
             better = better and (ours.group != "all" or ours.rmse < theirs.rmse)
-    _draw(load_bundle("mg-frame"), pictures, load_bundle("ta-emg"), trials)
+    _draw(load_bundle("mg-state"), pictures, load_bundle("ta-emg"), trials)
     print(json.dumps(report | {"figure": str(FIGURE), "better": better}))
     return 0 if better else 1
 
 
 def _frames(test: Clips) -> tuple[list[Score], list[Score]]:
-    train, bundle = mg_frames(MG_TRAIN, IMAGE), load_bundle("mg-frame")
-    network = recipe_frames.score_frames(bundle, test)
-    linear = recipe_frames.score_baseline(train, test)
+    train, bundle = mg_frames(MG_TRAIN, IMAGE), load_bundle("mg-state")
+    network = recipe_leg.score_frames(bundle, test)
+    linear = recipe_leg.score_baseline(train, test)
     outputs = len(bundle.spec.outputs)
     for name, images in _other_days(test.images).items():
         changed = replace(test, images=images)
         for found, new in (
-            (network, recipe_frames.score_frames(bundle, changed)),
-            (linear, recipe_frames.score_baseline(train, changed)),
+            (network, recipe_leg.score_frames(bundle, changed)),
+            (linear, recipe_leg.score_baseline(train, changed)),
         ):
             found += [replace(s, group=name) for s in new[:outputs]]
     return network, linear

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from demo.report import draw, read_times, read_tracks, write_html
+from demo.report import draw, read_times, read_tracks, session_s, write_html
 from demo.sources import Sources, open_sources
 from edge.config import Config, Record, Rig, to_toml
 from edge.replay import estimators_of, replay
@@ -137,6 +137,8 @@ def _report(recording: Recording, sources: Sources, out: Path) -> str:
     again = replay(recording, estimators)
     lines = [f"{'against the dynamometer':<30}{'RMSE':>10}{'R²':>8}"]
     lines += [f"  {t.name:<28}{t.rmse:>6.2f} {t.unit:<4}{t.r2:>7.2f}" for t in tracks]
+    refused = int(np.isnan(tracks[0].estimated).sum())
+    lines.append(f"  {refused} of {len(tracks[0].t_s)} states flagged FAULT, not counted above")
     lines.append(f"{'latency (ms)':<30}{'p50':>10}{'p99':>8}{'max':>8}")
     lines += [
         f"  {name:<28}{p50:>10.2f}{p99:>8.2f}{top:>8.2f}"
@@ -152,7 +154,8 @@ def _report(recording: Recording, sources: Sources, out: Path) -> str:
     stamps = recording.stamps()
     sent = stamps[(stamps["sent_ns"] > 0) & (stamps["late"] == 0)]
     cost_ms = (sent["infer_end_ns"] - sent["t_tick_ns"]) * 1e-6
-    png = draw(tracks, (np.linspace(0, seconds, len(raw)), raw.astype(np.float64)), cost_ms, TITLE)
+    cost = session_s(recording, sent["t_tick_ns"]), cost_ms
+    png = draw(tracks, (np.linspace(0, seconds, len(raw)), raw.astype(np.float64)), cost, TITLE)
     (out / "session.png").write_bytes(png)
     text = "\n".join(lines)
     write_html(

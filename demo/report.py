@@ -86,16 +86,17 @@ def read_tracks(
     names: list[tuple[str, str]],
     measured: dict[str, tuple[str, F64]],
 ) -> list[Track]:
-    """Estimates beside measurements.
+    """Estimates beside measurements; NaN where a state was flagged FAULT.
 
     ``measured[name] = (clock, values)``: the value at each frame (clock ``us_seq``) or each EMG
     sample (``emg_seq``) of the looped source.
     """
-    states = {s.seq: s for s in recording.states() if not s.flags & Flag.FAULT}
+    states = {s.seq: s for s in recording.states()}
     stamps = recording.stamps()
     rows = stamps[(stamps["sent_ns"] > 0) & np.isin(stamps["tick"], list(states))]
-    t_s = (rows["t_tick_ns"] - rows["t_tick_ns"][0]) * 1e-9
+    t_s = session_s(recording, rows["t_tick_ns"])
     values = np.array([states[int(k)].values for k in rows["tick"]], np.float64)
+    values[[bool(states[int(k)].flags & Flag.FAULT) for k in rows["tick"]]] = np.nan
     sds = [states[int(k)].sd for k in rows["tick"]]
     tracks = []
     for i, (name, unit) in enumerate(names):
@@ -106,14 +107,24 @@ def read_tracks(
             known = index >= 0
             truth[known] = series[index[known] % len(series)]
         sd = np.array([np.nan if s is None else s[i] for s in sds], np.float64)
+        sd[np.isnan(values[:, i])] = np.nan
         tracks.append(
             Track(name, unit, t_s, values[:, i], truth, None if np.isnan(sd).all() else sd)
         )
     return tracks
 
 
-def draw(tracks: list[Track], emg: tuple[F64, F64], latency: F64, title: str) -> bytes:
-    """A PNG: every track beside its measurement, the raw EMG, and the latency of every tick."""
+def session_s(recording: Recording, t_ns: NDArray[np.int64]) -> F64:
+    """Times as seconds since the first state that was sent."""
+    stamps = recording.stamps()
+    return np.asarray((t_ns - stamps["t_tick_ns"][stamps["sent_ns"] > 0][0]) * 1e-9)
+
+
+def draw(tracks: list[Track], emg: tuple[F64, F64], latency: tuple[F64, F64], title: str) -> bytes:
+    """A PNG: every track beside its measurement, the raw EMG, and the latency of every tick.
+
+    ``emg`` and ``latency`` are times in s and values, microvolts and ms.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 2.1 * (len(tracks) + 2)), layout="constrained")
@@ -131,7 +142,7 @@ def draw(tracks: list[Track], emg: tuple[F64, F64], latency: F64, title: str) ->
         axis.legend(loc="upper right", fontsize=7, ncols=3, frameon=False)
     axes[-2].plot(*emg, color="tab:gray", lw=0.3)
     axes[-2].set_ylabel("raw EMG\n(µV)", fontsize=8)
-    axes[-1].plot(tracks[0].t_s[: len(latency)], latency, ".", ms=1.5, color="tab:red")
+    axes[-1].plot(*latency, ".", ms=1.5, color="tab:red")
     axes[-1].set_ylabel("tick to result\n(ms)", fontsize=8)
     axes[-1].set_ylim(bottom=0)
     axes[-1].set_xlabel("session time (s)")

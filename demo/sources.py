@@ -71,11 +71,11 @@ def _real(data: DemoData) -> Sources:
         attribution=data.attribution,
         probe=probe,
         emg=emg.playback.address(),
-        models=("mg-frame", "ta-emg"),
+        models=("mg-state", "ta-emg"),
         fps=video.fps,
         truth={
-            "mg-frame.ankle_angle": ("us_seq", video.angle_deg),
-            "mg-frame.ankle_torque": ("us_seq", video.torque_nm),
+            "mg-state.ankle_angle": ("us_seq", video.angle_deg),
+            "mg-state.ankle_torque": ("us_seq", video.torque_nm),
             "ta-emg.dorsiflexion_torque": ("emg_seq", emg.torque_nm),
         },
     )
@@ -111,7 +111,7 @@ def _simulated(folder: Path, note: str) -> Sources:
         attribution="",
         probe=probe,
         emg=playback.address(),
-        models=("sim-frame",),
+        models=("sim-state",),
         fps=SIM_FPS,
         truth={
             "ankle_angle": ("us_seq", truth.angle_deg),

@@ -5,7 +5,7 @@
     {"format": 1, "spec": {ModelSpec}, "files": {"model.onnx": sha256, "CARD.md": sha256}}
 
 A bundle is named by its folder, or, when it ships with the product, by that folder's name:
-``load_bundle("mg-frame")``, ``load_bundle("/etc/sonomyo/my-model")``.
+``load_bundle("mg-state")``, ``load_bundle("/etc/sonomyo/my-model")``.
 """
 
 import hashlib

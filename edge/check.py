@@ -47,7 +47,7 @@ def check(config: Config) -> list[Finding]:
         if device is not None:
             device.close()
     if not config.models:
-        found.append(Finding("models", False, 'none: set models = ["mg-frame"] or a bundle folder'))
+        found.append(Finding("models", False, 'none: set models = ["mg-state"] or a bundle folder'))
     missing = [part for part, address, device in
                (("probe", config.rig.probe, probe), ("emg", config.rig.emg, emg))
                if address and device is None]  # fmt: skip

@@ -74,6 +74,11 @@ class StateCnnConfig:
         return self.whole and not self.masks
 
     @property
+    def keeps(self) -> bool:
+        """Whether training keeps what it reads of a picture: little enough, or dear enough."""
+        return self.trunk == "pooled" or self.sees_all
+
+    @property
     def channels(self) -> int:
         """Channels of the regions that the network reads."""
         if self.trunk == "pooled":
@@ -201,15 +206,17 @@ class StateCnn(nn.Module):
             regions = F.adaptive_avg_pool2d(regions, self.config.pixels)
         texture = self.stem(regions)
         if self.config.trunk == "pooled":
-            return self.read_looks(texture)
+            return self.read_kept(texture)
         f = self.rest(texture)
         means = [regions.abs().mean((2, 3)), texture.mean((2, 3))]
         return self._reading(f, torch.cat([*means, f], 1))
 
-    def read_looks(self, looks: Tensor) -> Reading:
-        """The same from ``looks (n, LOOKS)``, which training keeps: the pooled trunk only."""
-        f = self.rest(looks)
-        return self._reading(f, torch.cat([looks, f], 1))
+    def read_kept(self, kept: Tensor) -> Reading:
+        """The same from what training keeps: looks ``(n, LOOKS)``, or small regions."""
+        if self.config.trunk != "pooled":
+            return self.read(kept)
+        f = self.rest(kept)
+        return self._reading(f, torch.cat([kept, f], 1))
 
     def _reading(self, f: Tensor, imprint: Tensor) -> Reading:
         """The doubt is read off the features without shaping them: accuracy does not pay for it."""

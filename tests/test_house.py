@@ -35,8 +35,9 @@ LAZY = {
 # ... except where a library is what the whole file is about.
 ABOUT = {
     **{f"models/{name}.py": {"torch"} for name in (
-        "calf", "committee", "emg_gru", "frame_cnn", "muscle", "physics_head", "plain_cnn",
-        "pooled_cnn", "segmenter", "state_cnn", "ultrasound_net",
+        "calf", "committee", "emg_gru", "gru", "lfads", "lfads_decoder", "muscle",
+        "physics_head", "plain_cnn", "pooled_cnn", "segmenter", "state_cnn", "streaming",
+        "ultrasound_net",
     )},
     "firmware_bridge/probes/simulated_backend.py": {"usb"},
 }  # fmt: skip

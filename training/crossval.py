@@ -23,7 +23,7 @@ from training.checkpoint import Weights, digest
 from training.crossval_results import fold_file, summarise, write_json
 from training.fit_state import Epoch, fit_state
 from training.folds import Fold, Folds, folds
-from training.kept_looks import keep_looks
+from training.kept import keep
 from training.outliers import NOBODY, Spoilt
 from training.predict_state import Rows, predict
 from training.state_data import Pictures, StateData
@@ -59,8 +59,7 @@ def cross_validate(
     ValueError for a folder with folds of other settings, ModuleNotFoundError when more workers
     are asked for than one and Ray is not installed.
     """
-    if model.trunk == "pooled":  # once, not once a fold
-        material = _with_looks(material, fit)
+    material = _kept(material, model, fit)  # once, not once a fold
     key = _key(material, model, fit, how, start)
     folder.mkdir(parents=True, exist_ok=True)
     claim(folder / "key.json", key)
@@ -133,14 +132,15 @@ def fold_net(folder: Path, number: int) -> StateCnn:
     return net.eval()
 
 
-def _with_looks(m: Material, fit: StateFit) -> Material:
+def _kept(m: Material, model: StateCnnConfig, fit: StateFit) -> Material:
     """What is only looked at needs no changed copies."""
-    look = (fit.augment, fit.copies, fit.seed)
+    change = (model, fit.augment, fit.copies, fit.seed)
+    same = (model, fit.augment, 0, fit.seed)
     return Material(
-        keep_looks(m.data, *look),
-        m.shown and keep_looks(m.shown, *look),
-        m.probes and keep_looks(m.probes, fit.augment, 0, fit.seed),
-        m.routine and keep_looks(m.routine, fit.augment, 0, fit.seed),
+        keep(m.data, *change),
+        m.shown and keep(m.shown, *change),
+        m.probes and keep(m.probes, *same),
+        m.routine and keep(m.routine, *same),
     )
 
 
@@ -176,6 +176,8 @@ def contents(*parts: Pictures | None) -> str:
     found = hashlib.sha256()
     for part in parts:
         for name, array in sorted(vars(part).items()) if part is not None else ():
+            if name == "kept":  # made of the others and the settings
+                continue
             found.update(name.encode())
             found.update(array.data if isinstance(array, np.ndarray) else repr(array).encode())
     return found.hexdigest()

@@ -12,10 +12,10 @@ from torch import Tensor
 from models.pooled_cnn import LOOKS, Standard
 from models.state_cnn import StateCnn, StateCnnConfig
 from training.checkpoint import Training, Weights, adopt, digest, weights
-from training.kept_looks import keep_looks
+from training.kept import keep
 from training.metrics import doubt
-from training.oddness import learn_ordinary, set_limits
-from training.outliers import Spoilt
+from training.oddness import learn_odd, learn_ordinary, set_limits
+from training.outliers import Spoilt, made_from
 from training.predict_state import Rows, each, predict
 from training.state_data import F32, StateData
 from training.state_epoch import Pool, StateFit, epoch, steps_of
@@ -56,18 +56,17 @@ def fit_state(
     AdamW with one cosine cycle.  ``fit.keep`` says which epoch stays; ``validate`` may choose it,
     and sets the factor on the standard deviations and the limits of the gate.  Without any, the
     last epoch is kept and the training rows do both, too confidently.  ``spoilt`` pictures of the
-    training people teach the gate.  ``checkpoint`` is written after each epoch; where it exists
-    the fit goes on from it, to the same weights as if it had never stopped.  ``start`` are weights
-    to begin from, with their standardisation of targets; the heads, and that, are new when the
-    number of outputs or the kind of head differs.
+    training people teach the gate, during the fit or after it: ``fit.exposed``.  ``checkpoint`` is
+    written after each epoch; where it exists the fit goes on from it, to the same weights as if it
+    had never stopped.  ``start`` are weights to begin from, with their standardisation of targets;
+    the heads, and that, are new when the number of outputs or the kind of head differs.
     The same seed gives the same weights on the same CPU.
     Raises ValueError for rows that share a person or do not fit the model, and for a checkpoint or
     weights of another network.
     """
     _check(data, train, validate, model)
-    if model.trunk == "pooled":
-        data = keep_looks(data, fit.augment, fit.copies, fit.seed)
-        spoilt = spoilt and keep_looks(spoilt, fit.augment, fit.copies, fit.seed)
+    data = keep(data, model, fit.augment, fit.copies, fit.seed)
+    spoilt = spoilt and keep(spoilt, model, fit.augment, fit.copies, fit.seed)
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(fit.device == "cpu")
     net, run = _begin(data, train, model, fit, start)
@@ -83,7 +82,10 @@ def fit_state(
             run.save(checkpoint)
         report(Epoch(len(run.history), *run.history[-1]))
     net.load_state_dict(run.best)
-    _settle(net.eval(), data, train, validate if len(validate) else train, fit.device)
+    net.eval()
+    if spoilt is not None and not fit.exposed:
+        _learn_odd(net, data, train, spoilt, fit)
+    _settle(net, data, train, validate if len(validate) else train, fit.device)
     net.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     return Fitted(net, [Epoch(k, *row) for k, row in enumerate(run.history, 1)], _kept(run, fit))
 
@@ -114,9 +116,9 @@ def _begin(
         mean, sd = _known(data.anatomy[train])
         net.anatomy_mean.copy_(mean)
         net.anatomy_scale.copy_(sd)
-    if start is None and model.trunk == "pooled" and data.looks is not None:
+    if start is None and model.trunk == "pooled" and data.kept is not None:
         standard = next(m for m in net.modules() if isinstance(m, Standard))
-        standard.learn(torch.from_numpy(data.looks[:, train].reshape(-1, LOOKS)))
+        standard.learn(torch.from_numpy(data.kept[:, train].reshape(-1, LOOKS)))
     # A third faster on a CPU; torch's own stubs do not know the argument.
     net.to(fit.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(net.parameters(), fit.rate, weight_decay=fit.decay)
@@ -164,10 +166,25 @@ def _validation_error(net: StateCnn, data: StateData, rows: Rows, device: str) -
     return float(np.mean(((values - data.targets[rows]) / net.scale.cpu().numpy()) ** 2))
 
 
+def _some(rows: Rows) -> Rows:
+    """No more than are needed to know how pictures are spread."""
+    return rows[:: max(1, len(rows) // 4000)]
+
+
+def _learn_odd(net: StateCnn, data: StateData, train: Rows, spoilt: Spoilt, fit: StateFit) -> None:
+    bad = made_from(spoilt, data.person[train])
+    if not len(bad):
+        return
+    ordinary, odd = (
+        each(net, pictures, rows, fit.device, lambda r: (r.imprint,))[0]
+        for pictures, rows in ((data, _some(train)), (spoilt, bad))
+    )
+    learn_odd(net, ordinary, odd, fit.seed)
+
+
 def _settle(net: StateCnn, data: StateData, train: Rows, ordinary: Rows, device: str) -> None:
     """What no descent learns: the factor on sd, and which pictures are ordinary."""
-    some = train[:: max(1, len(train) // 4000)]
-    (imprint,) = each(net, data, some, device, lambda r: (r.imprint,))
+    (imprint,) = each(net, data, _some(train), device, lambda r: (r.imprint,))
     learn_ordinary(net, imprint)
     net.reset_doubt()
     seen = predict(net, data, ordinary, device)

@@ -10,6 +10,7 @@ from models.state_cnn import ANATOMY
 from training.checkpoint import Weights
 from training.fit_state import Fitted, fit_state
 from training.frames import Clips
+from training.kept import keep
 from training.leave_out import F64
 from training.metrics import doubt
 from training.oddness import set_limits
@@ -21,6 +22,7 @@ from training.state_data import MEAN, STD, MapsOf, StateData
 NOBODY: Rows = np.empty(0, np.intp)  # no clip stops a fit: with so few, all teach
 SPOILT = 4  # seed of the spoilt pictures
 MEMBERS = 3  # networks that answer together: one alone, it is luck how it reads what it never saw
+UNSETTLED = 100  # seed of networks that no committee has
 FOLDS = 2  # fits whose errors on clips they have not seen set the doubt
 
 
@@ -36,12 +38,20 @@ class Leg:
         unknown = np.full((len(images), ANATOMY), np.nan, np.float32)
         self.data = StateData(images, see(images), clips.clip, clips.targets, unknown)
         self.spoilt = spoil(self.data, list(SHOWN), run.data.shown, SPOILT, see)
+        self._keep()  # once, not once a fit
 
     def like(self, run: StateRun, start: Weights | None) -> "Leg":
         """The same clips for another network; nothing is looked at again."""
         other = copy.copy(self)
         other.run, other.start = run, start
+        other.data = replace(self.data, kept=None)
+        other.spoilt = replace(self.spoilt, kept=None)
+        other._keep()
         return other
+
+    def _keep(self) -> None:
+        how = (self.run.model, self.run.fit.augment, self.run.fit.copies, self.run.fit.seed)
+        self.data, self.spoilt = keep(self.data, *how), keep(self.spoilt, *how)
 
     def rows(self, clips: Clips) -> Rows:
         """Where the frames of some of the clips are."""
@@ -73,7 +83,7 @@ class Leg:
         net = self.fit(train, seed).net
         return predict(net, self.data, self.rows(test)).values.astype(np.float64)
 
-    def settled(self, train: Clips) -> Committee:
+    def settled(self, train: Clips, members: int = MEMBERS) -> Committee:
         """Networks fitted to ``train``; doubt and gate as clips that other fits left out say.
 
         Left out are clips whose condition has another clip, where there are any: that is what
@@ -93,14 +103,14 @@ class Leg:
             for part in zip(*((s.values, s.sd, s.odd, s.far) for s in seen), strict=True)
         )
         factor = doubt(values, sd, np.concatenate(truth))
-        members = [self.fit(train, seed=k).net for k in range(MEMBERS)]
-        for net in members:
+        nets = [self.fit(train, seed=k).net for k in range(members)]
+        for net in nets:
             net.reset_doubt()
             net.doubt.copy_(net.doubt.new_tensor(factor))
-            set_limits(net, odd, far)
-        return Committee(members)
+            set_limits(net, odd, far, members)
+        return Committee(nets)
 
     def _unsettled(self, train: Clips, rows: Rows) -> Estimates:
-        net = self.fit(train, seed=MEMBERS).net
+        net = self.fit(train, seed=UNSETTLED).net
         net.reset_doubt()
         return predict(net, self.data, rows)

@@ -53,6 +53,11 @@ def spoil(
     return Spoilt(images, maps_of(images), person, tuple(kinds), kind)
 
 
+def made_from(pictures: Spoilt, people: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Rows of the pictures that show one of ``people``, or nobody."""
+    return np.flatnonzero(np.isin(pictures.person, [NOBODY, *people]))
+
+
 def spoilt(image: U8, kind: str, rng: np.random.Generator) -> U8:
     """One picture ``(lines, samples)`` spoilt in one way."""
     changed = {**SHOWN, **UNSEEN}[kind](image.astype(np.float32), rng)

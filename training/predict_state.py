@@ -51,8 +51,9 @@ def each(
     found = []
     with torch.inference_mode():
         for some in np.array_split(rows, max(1, len(rows) // 64)):
-            if pictures.looks is not None:
-                reading = net.read_looks(torch.from_numpy(pictures.looks[0, some]).to(device))
+            if pictures.kept is not None:
+                kept = torch.from_numpy(pictures.kept[0, some]).to(device)
+                reading = net.read_kept(kept.float())
             else:
                 images = torch.from_numpy(pictures.images[some]).to(device)
                 maps = torch.from_numpy(pictures.maps[some]).to(device)

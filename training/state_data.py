@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
-from models.state_cnn import ANATOMY, WINDOW, StateCnnConfig, cut
+from models.state_cnn import ANATOMY, StateCnnConfig, cut
 from training.augment import Augment, brighten, move
 from training.frames import IMAGE
 
@@ -29,8 +28,8 @@ class Pictures:
     images: U8  # (n, lines, samples) brightness
     maps: U8  # (n, 3, lines, samples) probabilities, 255 = 1: aponeurosis, MG, SOL
     person: NDArray[np.intp]  # (n,)
-    # (1 + copies, n, LOOKS), as they are and then changed at random: training.kept_looks
-    looks: F32 | None = field(default=None, kw_only=True)
+    # (1 + copies, n, ...) what a network reads of them: as they are, then changed at random
+    kept: NDArray[np.floating] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         n = len(self.images)
@@ -88,9 +87,7 @@ def regions(
     """
     # Bytes less an integer would stay bytes, and what is darker than MEAN would come out bright.
     both = (images[:, None].float() - MEAN) / STD
-    if config.sees_all:  # made smaller now as well as later, and faster
-        both = F.avg_pool2d(both, WINDOW // config.pixels)
-    else:
+    if not config.sees_all:
         both = torch.cat([both, maps / 255.0], 1)
     if change is not None and rng is not None:
         both = move(both, change, rng)

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -11,7 +10,7 @@ from models.state_cnn import Reading, StateCnn, StateCnnConfig
 from training.augment import Augment
 from training.checkpoint import Training
 from training.losses import doubt_loss
-from training.outliers import NOBODY, Spoilt
+from training.outliers import Spoilt, made_from
 from training.predict_state import Rows
 from training.state_data import Pictures, StateData, borrow, regions
 
@@ -31,8 +30,10 @@ class StateFit:
     seed: int = 1
     anatomy: float = 1.0  # weight of the anatomy's error: physics supervises the features
     odd: float = 1.0  # weight of telling spoilt pictures from good ones
-    exposed: int = 16  # spoilt pictures in a batch, besides the good ones
-    copies: int = 4  # pooled: changed copies of each picture whose looks are kept
+    # Spoilt pictures in a batch, besides the good ones; 0: the classifier of odd pictures learns
+    # them when the rest is done, from features that they did not shape.
+    exposed: int = 16
+    copies: int = 4  # changed copies of each picture, where they are kept: training.kept
     bf16: bool = False  # the convolutions of training, where the CPU has bfloat16 in hardware
     device: str = "cpu"  # or cuda
     augment: Augment = field(default_factory=Augment)
@@ -63,14 +64,14 @@ class Pool:
         self.anatomy = borrow(data.anatomy).to(fit.device)
         self.train = borrow(train).to(fit.device)
         self.exposed = 0
-        if spoilt is not None:
-            usable = np.flatnonzero(np.isin(spoilt.person, [NOBODY, *data.person[train]]))
+        if spoilt is not None and fit.exposed:
+            usable = made_from(spoilt, data.person[train])
             self.odd = borrow(usable).to(fit.device)
             self.odd_views = Views(spoilt, fit)
             self.exposed = fit.exposed if len(usable) else 0
 
     def batch(self, config: StateCnnConfig, good: Tensor, rng: torch.Generator) -> Tensor:
-        """Regions, or looks, of these rows, then of ``exposed`` random spoilt pictures."""
+        """Regions, or what is kept, of these rows, then of ``exposed`` random spoilt pictures."""
         x = self.views.changed(config, good, rng)
         if not self.exposed:
             return x
@@ -79,19 +80,19 @@ class Pool:
 
 
 class Views:
-    """Pictures as a training sees them: changed anew each time, or one of the kept looks."""
+    """Pictures as a training sees them: changed anew each time, or one of the kept copies."""
 
     def __init__(self, pictures: Pictures, fit: StateFit):
         self.change = fit.augment
-        self.looks = None if pictures.looks is None else borrow(pictures.looks).to(fit.device)
-        self.images, self.maps = pictures.on("cpu" if pictures.looks is not None else fit.device)
+        self.kept = None if pictures.kept is None else borrow(pictures.kept).to(fit.device)
+        self.images, self.maps = pictures.on("cpu" if self.kept is not None else fit.device)
 
     def changed(self, config: StateCnnConfig, rows: Tensor, rng: torch.Generator) -> Tensor:
-        """Regions, or looks, of these rows, changed at random."""
-        if self.looks is None:
+        """Regions, or what is kept, of these rows, changed at random."""
+        if self.kept is None:
             return regions(self.images[rows], self.maps[rows], config, self.change, rng)
-        which = torch.randint(len(self.looks), rows.shape, generator=rng, device=rng.device)
-        return self.looks[which, rows]
+        which = torch.randint(len(self.kept), rows.shape, generator=rng, device=rng.device)
+        return self.kept[which, rows].float()
 
 
 def epoch(net: StateCnn, run: Training, pool: Pool, fit: StateFit) -> float:
@@ -103,7 +104,7 @@ def epoch(net: StateCnn, run: Training, pool: Pool, fit: StateFit) -> float:
     for good in order[: steps * fit.batch].split(fit.batch):
         x = pool.batch(net.config, good, rng)
         if net.config.trunk == "pooled":
-            read = net.read_looks(x)
+            read = net.read_kept(x)
         else:
             x = x.contiguous(memory_format=torch.channels_last)
             with torch.autocast(fit.device, torch.bfloat16, enabled=fit.bf16):

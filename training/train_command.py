@@ -12,21 +12,20 @@ from training.datasets import DataMissing
 
 # name: (bundle, module and function of its recipe); torch loads only with the module
 RECIPES = {
-    "frame-cnn": ("mg-frame", "training.recipe_frames", "train_mg_frame"),
     "mg-state": ("mg-state", "training.recipe_leg", "train_mg_state"),
     "emg-gru": ("ta-emg", "training.recipe_emg", "train_ta_emg"),
     "segmenter": ("calf-segmenter", "training.recipe_segmenter", "train_segmenter"),
     "calf-state": ("calf-state", "training.recipe_calf_state", "train_calf_state"),
-    "sim-frame": ("sim-frame", "training.recipe_frames", "train_sim_frame"),
+    "sim-state": ("sim-state", "training.recipe_leg", "train_sim_state"),
 }
-# No bundle: a cross-validation, from a configuration.
-STATE_CNN, REAL_LEG = "state-cnn", "real-leg"
+# No bundle: a study or a search, from a configuration.
+STATE_CNN, REAL_LEG, LFADS = "state-cnn", "real-leg", "lfads"
 
 
 def add_args(p: argparse.ArgumentParser) -> None:
     """Arguments of ``sonomyo train``."""
     p.add_argument(
-        "model", choices=[*RECIPES, STATE_CNN, REAL_LEG], help="which network, on which data"
+        "model", choices=[*RECIPES, STATE_CNN, REAL_LEG, LFADS], help="which network, on which data"
     )
     p.add_argument("--out", type=Path, help="folder of the result; default out/bundles/NAME")
     p.add_argument("--quick", action="store_true", help="a token fit, to try the way through")
@@ -35,7 +34,14 @@ def add_args(p: argparse.ArgumentParser) -> None:
         f"{REAL_LEG}: efforts of one recorded person left out in turn"
     )
     state.add_argument("--config", metavar="FILE", help="TOML file, or " + ", ".join(_shipped()))
-    state.add_argument("--resume", action="store_true", help="go on in a folder that has folds")
+    state.add_argument("--resume", action="store_true", help="go on in a folder that has results")
+    lfads = p.add_argument_group(f"{LFADS}: muscle activation from EMG, one network a person")
+    lfads.add_argument("--data", metavar="SET", help="ta, knee, gait, bed:lorenz, bed:gait")
+    lfads.add_argument(
+        "--pbt", action="store_true", help="let a population search the settings (Ray Tune)"
+    )
+    lfads.add_argument("--workers", type=int, default=2, help="processes of the search")
+    lfads.add_argument("--address", help="of a Ray cluster, auto for this machine's")
 
 
 def _shipped() -> list[str]:
@@ -53,9 +59,17 @@ def main(a: argparse.Namespace) -> int:
         from training.real_leg_command import study_leg
 
         return study_leg(a.config or "leg", a.out, a.resume, a.quick)
+    if a.model == LFADS:
+        from training.train_lfads_command import train_lfads
+
+        file = Path(a.config) if a.config else None
+        return train_lfads(file, a.out, a.data, a.pbt, a.workers, a.address, a.resume, a.quick)
+    if a.data or a.pbt or a.address:
+        print(f"sonomyo train: --data, --pbt and --address belong to {LFADS}", file=sys.stderr)
+        return 2
     if a.config or a.resume:
         print(
-            f"sonomyo train: --config and --resume belong to {STATE_CNN} and {REAL_LEG}",
+            f"sonomyo train: --config and --resume belong to {STATE_CNN}, {REAL_LEG} and {LFADS}",
             file=sys.stderr,
         )
         return 2

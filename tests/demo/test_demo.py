@@ -39,7 +39,7 @@ def test_on_real_recordings_it_estimates_what_the_dynamometer_measured(tmp_path)
     from demo.sources import open_sources
 
     sources = open_sources(tmp_path / "again")
-    names = [("mg-frame.ankle_angle", "deg"), ("mg-frame.ankle_torque", "N m")]
+    names = [("mg-state.ankle_angle", "deg"), ("mg-state.ankle_torque", "N m")]
     angle, torque = read_tracks(recording, names, sources.truth)
     # Twice the error on all held-out clips: this is the beginning of one of them.
     assert angle.rmse < 4.0

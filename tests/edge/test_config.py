@@ -13,7 +13,7 @@ def test_an_empty_file_is_a_rig_without_hardware():
 
 def test_every_setting_survives_being_written_and_read_again():
     text = """
-    models = ["mg-frame", "/a b/c\\\\d"]
+    models = ["mg-state", "/a b/c\\\\d"]
     [rig]
     probe = ""
     emg = 'brainflow:cyton?serial_port=/dev/ttyUSB0'

@@ -199,7 +199,7 @@ def test_a_black_picture_gives_an_empty_row_and_exit_code_1(tmp_path, model, cap
         (["calf.png", "a.mcap"], "measure them apart"),
         (["calf.png", "calf.png", "--overlay", "drawn"], "one name"),
         (["calf.png", "--model", "no-such-bundle"], "no-such-bundle"),
-        (["calf.png", "--model", "sim-frame"], "calf-segmenter"),
+        (["calf.png", "--model", "sim-state"], "calf-segmenter"),
     ],
 )
 @pytest.mark.filterwarnings("ignore")  # OpenCV has its own way of saying that a file is torn

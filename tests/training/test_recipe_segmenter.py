@@ -67,7 +67,7 @@ def test_without_the_drawn_masks_it_says_how_to_get_them(tmp_path):
 
 def test_another_models_bundle_is_no_segmenter():
     with pytest.raises(BundleError, match="sonomyo train segmenter"):
-        segmenter_of(load_bundle("sim-frame"))
+        segmenter_of(load_bundle("sim-state"))
 
 
 def test_equal_weights_are_equal_bytes_and_nothing_in_them_is_pickled():

@@ -10,7 +10,7 @@ from training.emg_steps import ta_steps
 from training.evaluate import stored_scores
 from training.frames import IMAGE, mg_frames, simulated_frames
 from training.recipe_emg import FEATURES, score_steps
-from training.recipe_frames import score_frames
+from training.recipe_leg import score_frames
 from training.splits import MG_EVAL, TA_EVAL
 
 needs_data = pytest.mark.skipif(
@@ -19,8 +19,8 @@ needs_data = pytest.mark.skipif(
 
 
 @needs_data
-def test_mg_frame_reads_a_held_out_push_as_well_as_its_card_says():
-    bundle = load_bundle("mg-frame")
+def test_mg_state_reads_a_held_out_push_as_well_as_its_card_says():
+    bundle = load_bundle("mg-state")
     clip = next(c for c in MG_EVAL if "isokinetic500" in c)
     stored = {(s.group, s.output): s for s in stored_scores(bundle)}
     for found in score_frames(bundle, mg_frames((clip,), IMAGE))[2:]:
@@ -36,8 +36,8 @@ def test_ta_emg_hears_held_out_trials_as_well_as_its_card_says():
     )
 
 
-def test_sim_frame_reads_the_simulated_wearer_the_demo_plays():
-    bundle = load_bundle("sim-frame")
+def test_sim_state_reads_the_simulated_wearer_the_demo_plays():
+    bundle = load_bundle("sim-state")
     found = score_frames(bundle, simulated_frames(IMAGE, (1,), 120, 0.0, 60.0))
     limits = {"ankle_angle": 4.0, "ankle_torque": 8.0}
     assert all(s.rmse < limits[s.output] for s in found)
@@ -55,7 +55,7 @@ def test_cards_show_the_stored_numbers(name):
             assert shown in row
 
 
-@pytest.mark.parametrize("name", ["mg-frame", "ta-emg"])
+@pytest.mark.parametrize("name", ["mg-state", "ta-emg"])
 def test_networks_beat_their_linear_baselines_on_held_out_recordings(name):
     bundle = load_bundle(name)
     pairs = zip(stored_scores(bundle), stored_scores(bundle, "baseline"), strict=True)

@@ -14,13 +14,13 @@ def parse(*argv: str) -> argparse.Namespace:
 
 
 def test_writes_a_bundle_where_it_was_told(tmp_path, capsys):
-    assert main(parse("sim-frame", "--quick", "--out", str(tmp_path / "b"))) == 0
+    assert main(parse("sim-state", "--quick", "--out", str(tmp_path / "b"))) == 0
     bundle = load_bundle(str(tmp_path / "b"))
-    assert bundle.spec.name == RECIPES["sim-frame"][0]
+    assert bundle.spec.name == RECIPES["sim-state"][0]
     assert bundle.id in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("model", ["frame-cnn", "mg-state", "emg-gru"])
+@pytest.mark.parametrize("model", ["mg-state", "emg-gru"])
 def test_says_what_to_do_when_the_recordings_are_not_here(model, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("SONOMYO_DATA", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -45,7 +45,7 @@ def test_a_folder_with_folds_is_gone_on_with_only_when_asked_to(tmp_path, capsys
 
 
 def test_a_recipe_takes_no_configuration(capsys):
-    assert main(parse("sim-frame", "--resume")) == 2
+    assert main(parse("sim-state", "--resume")) == 2
     assert "state-cnn" in capsys.readouterr().err
 
 
