@@ -1,10 +1,12 @@
 """What keeps LFADS from copying its input: a part of it hidden, noise that differs, or shifts.
 
 Noise that several channels share, such as cross-talk, can be copied from one to the other; then
-the network reproduces noise.  Three remedies, singly or together:
+the network reproduces noise.  Remedies, singly or together:
 
 ``hidden``  coordinated dropout (Keshtkaran & Pandarinath 2019): the network learns from exactly
             those entries that it was not shown.
+``blocks``  plain: what is hidden is hidden in all channels, for several bins.  Then no neighbour
+            tells the noise of that moment, and what is longer than a block has to be explained.
 ``grain``   plain: the input is multiplied by Gamma noise of mean 1, the target is not.
 ``shift``   input and target are moved in time by different random shifts of each channel.  Off by
             default: the method is described in a patent application of Emory University; clear it
@@ -22,13 +24,14 @@ from torch import Tensor
 class InputNoise:
     """What is done to windows in training, besides coordinated dropout; never in use."""
 
+    block_bins: int = 0  # hidden at once, in all channels; 0 = every entry by itself
     grain: float = 0.0  # SD of the Gamma noise on the input; 0 = off
     shift_sd_bins: float = 0.0  # two different random shifts; 0 = off
     shift_max_bins: int = 6
 
     def __post_init__(self) -> None:
-        if self.grain < 0 or self.shift_sd_bins < 0 or self.shift_max_bins < 0:
-            raise ValueError("noise.grain, shift_sd_bins and shift_max_bins must not be negative")
+        if wrong := [k for k, v in vars(self).items() if v < 0]:
+            raise ValueError(f"noise.{wrong[0]} must not be negative")
 
 
 class Lesson(NamedTuple):
@@ -55,8 +58,20 @@ def lesson(x: Tensor, hidden: float, noise: InputNoise, rng: torch.Generator) ->
             shown = shown * torch.distributions.Gamma(k, k).sample(x.shape).to(x)
     if not hidden:
         return Lesson(shown, target, torch.ones_like(x))
-    kept = (torch.rand(x.shape, generator=rng, device=rng.device) >= hidden).to(x)
+    kept = _kept(x, hidden, noise.block_bins, rng)
     return Lesson(shown * kept / (1 - hidden), target, 1 - kept)
+
+
+def _kept(x: Tensor, hidden: float, block: int, rng: torch.Generator) -> Tensor:
+    """1 where an entry is shown: each by itself, or whole blocks of bins in all channels."""
+    if not block:
+        return (torch.rand(x.shape, generator=rng, device=rng.device) >= hidden).to(x)
+    b, t, _ = x.shape
+    # Blocks begin anywhere: no bin is always the first of one.
+    first = torch.randint(block, (b, 1), generator=rng, device=rng.device)
+    number = (torch.arange(t, device=rng.device)[None] + first) // block
+    drawn = torch.rand(b, t // block + 2, generator=rng, device=rng.device) >= hidden
+    return drawn.gather(1, number)[..., None].expand_as(x).to(x)
 
 
 def _shifted(x: Tensor, noise: InputNoise, rng: torch.Generator) -> Tensor:

@@ -55,3 +55,20 @@ def test_two_different_shifts_of_every_channel():
     assert torch.corrcoef(both)[0, 1].abs() < 0.1
     assert one.shown.min() == 0  # edges are repeated, nothing comes in from outside
     assert one.shown.max() == 49
+
+
+def test_blocks_are_hidden_in_all_channels_for_several_bins(x):
+    one = lesson(x, 0.3, InputNoise(block_bins=5), rng())
+    hidden = one.learn_from
+    assert hidden.mean() == pytest.approx(0.3, abs=0.03)
+    assert (hidden == hidden[..., :1]).all()
+    changes = (hidden[:, 1:, 0] != hidden[:, :-1, 0]).float().mean()
+    assert changes == pytest.approx(2 * 0.3 * 0.7 / 5, abs=0.02)
+    where = [(hidden[k, 1:, 0] != hidden[k, :-1, 0]).nonzero()[:, 0] % 5 for k in range(64)]
+    assert {int(w) for one in where for w in one} == set(range(5))  # blocks begin anywhere
+
+
+@pytest.mark.parametrize("wrong", [{"block_bins": -1}, {"grain": -0.1}, {"shift_sd_bins": -1.0}])
+def test_less_than_nothing_is_refused(wrong):
+    with pytest.raises(ValueError, match="negative"):
+        InputNoise(**wrong)
