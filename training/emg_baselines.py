@@ -45,7 +45,7 @@ class Bayes:
     jump: float = 1e-12
     hofmann: bool = True
 
-    def run(self, emg_uv: F64, chain: EmgChain) -> F64:
+    def run(self, emg_uv: NDArray[np.floating], chain: EmgChain) -> F64:
         """Expected amplitude per bin, ``(bins, channels)`` microvolts, causal.
 
         From raw EMG ``(samples, channels)``, high-passed but not rectified.

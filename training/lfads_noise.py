@@ -59,7 +59,10 @@ def lesson(x: Tensor, hidden: float, noise: InputNoise, rng: torch.Generator) ->
     if not hidden:
         return Lesson(shown, target, torch.ones_like(x))
     kept = _kept(x, hidden, noise.block_bins, rng)
-    return Lesson(shown * kept / (1 - hidden), target, 1 - kept)
+    # Single entries missing make a bin's sum too small, so the others make up for them; a bin of
+    # which nothing is missing must look as it does in use.
+    more = 1.0 if noise.block_bins else 1 / (1 - hidden)
+    return Lesson(more * shown * kept, target, 1 - kept)
 
 
 def _kept(x: Tensor, hidden: float, block: int, rng: torch.Generator) -> Tensor:

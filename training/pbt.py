@@ -1,4 +1,4 @@
-"""Population-based training of LFADS on Ray Tune: nobody sets a filter or a penalty by hand.
+"""Population-based training of LFADS on Ray: nobody sets a filter or a penalty by hand.
 
 After Jaderberg et al. 2017 with the rules of AutoLFADS (Keshtkaran & Pandarinath 2019): many
 networks train side by side; after each generation they meet in random pairs, each loser takes the
@@ -24,8 +24,7 @@ TRIES = 99  # draws of a change before the value is moved to the bound that it l
 LEAST = 0.002  # of the largest change, the smallest
 STILL = 5e-4  # relative gain of the best score over PATIENCE generations that counts as none
 PATIENCE = 4
-METRIC, GENERATION = "smooth", "training_iteration"
-STATE = "member.pt"
+METRIC = "smooth"
 
 
 class Range(NamedTuple):

@@ -38,7 +38,7 @@ def add_args(p: argparse.ArgumentParser) -> None:
     lfads = p.add_argument_group(f"{LFADS}: muscle activation from EMG, one network a person")
     lfads.add_argument("--data", metavar="SET", help="ta, knee, gait, bed:lorenz, bed:gait")
     lfads.add_argument(
-        "--pbt", action="store_true", help="let a population search the settings (Ray Tune)"
+        "--pbt", action="store_true", help="let a population search the settings (Ray)"
     )
     lfads.add_argument("--workers", type=int, default=2, help="processes of the search")
     lfads.add_argument("--address", help="of a Ray cluster, auto for this machine's")

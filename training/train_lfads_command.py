@@ -59,7 +59,7 @@ def train_lfads(
     except ModuleNotFoundError as e:
         if e.name != "ray":
             raise
-        print('sonomyo train: --pbt needs Ray Tune: pip install "ray[tune]"', file=sys.stderr)
+        print("sonomyo train: --pbt needs Ray: pip install ray", file=sys.stderr)
         return 2
     console.print(_table(rows))
     console.print(f"everything is in {folder}")

@@ -60,6 +60,7 @@ def test_two_different_shifts_of_every_channel():
 def test_blocks_are_hidden_in_all_channels_for_several_bins(x):
     one = lesson(x, 0.3, InputNoise(block_bins=5), rng())
     hidden = one.learn_from
+    torch.testing.assert_close(one.shown, x * (1 - hidden))  # what is shown looks as it does in use
     assert hidden.mean() == pytest.approx(0.3, abs=0.03)
     assert (hidden == hidden[..., :1]).all()
     changes = (hidden[:, 1:, 0] != hidden[:, :-1, 0]).float().mean()
