@@ -92,9 +92,9 @@ def _gait() -> Recording:
     t = np.arange(int(len(one.emg_uv) * BIN_HZ / one.fs_hz)) / BIN_HZ
     marks = one.touchdown_s
     # Before the first and after the last touchdown, strides of mean length.
-    marks = np.concatenate(
-        [[marks[0] - np.diff(marks).mean()], marks, [marks[-1] + np.diff(marks).mean()]]
-    )
+    stride = np.diff(marks).mean()
+    more = np.arange(1, 1 + int(t[-1] / stride))
+    marks = np.concatenate([marks[0] - stride * more[::-1], marks, marks[-1] + stride * more])
     phase = 2 * np.pi * np.interp(t, marks, np.arange(len(marks)))
     targets = {"phase_cos": np.cos(phase), "phase_sin": np.sin(phase)}
     return Recording("walk", "ID0012", one.fs_hz, GAIT_CHANNELS, one.emg_uv, targets)
