@@ -18,11 +18,11 @@ from bench.cnn_device import BUDGET_MS, device_part
 from bench.cnn_figures import draw_cohort, draw_curve, draw_observers
 from bench.cnn_gate import gate_part
 from bench.cnn_methods import SHORT
-from bench.cnn_part import NOTHING, Part, number, plain, print_parts
 from bench.cnn_personal import personal_part
 from bench.cnn_real import real_part
 from bench.cnn_seen import observers_part, overlap_part
 from bench.cnn_stored import run_all, stored_leg, stored_traces
+from bench.part import NOTHING, Part, number, plain, print_parts
 from edge.bundle import BundleError
 from training.datasets import DataMissing
 
@@ -53,7 +53,7 @@ def main() -> int:
         figures.append(draw_curve(leg["curve"]))
     numbers = {name: value for p in parts for name, value in p.numbers.items()}
     parts.append(goals := _goals(numbers))
-    print_parts(parts)
+    print_parts(parts, "bench.cnn")
     wrong = [w for p in parts for w in p.wrong]
     for w in wrong:
         print(f"bench.cnn: {w}", file=sys.stderr)

@@ -9,7 +9,6 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from bench.cnn_methods import SHORT, Outputs, baselines, difference, margins, scored
-from bench.cnn_part import NOTHING, Part, number
 from bench.cnn_stored import (
     CONFIGS,
     MEMBERS,
@@ -19,6 +18,7 @@ from bench.cnn_stored import (
     stored_start,
     stored_traces,
 )
+from bench.part import NOTHING, Part, number
 from models.state_cnn import STATE
 from training.committee import combine
 from training.crossval import Material, cross_validate

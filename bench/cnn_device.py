@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.cnn_part import Part, number
+from bench.part import Part, number
 from edge.bundle import Bundle, list_bundles, load_bundle
 from edge.preprocess import UsPipeline
 from edge.runtime import open_engine

@@ -4,8 +4,8 @@ Of the people held out, so the network has seen neither them nor these pictures;
 "never shown" it has not met at all.  The participants are simulated.
 """
 
-from bench.cnn_part import Part, number
 from bench.cnn_stored import stored_cohort
+from bench.part import Part, number
 from training.outliers import UNSEEN
 
 

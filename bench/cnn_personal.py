@@ -1,7 +1,7 @@
 """What two minutes of calibration are worth on the people held out; they are simulated."""
 
-from bench.cnn_part import Part
 from bench.cnn_stored import REMEDY, stored
+from bench.part import Part
 from models.state_cnn import STATE
 from training.personal import VARIANTS
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.cnn_part import Part, number
 from bench.cnn_stored import LEG, REMEDY, Json, stored_leg
+from bench.part import Part, number
 from training.leave_out import group_scores, leave_out
 from training.leg import Leg
 from training.real_leg import OUTPUTS, leg_clips

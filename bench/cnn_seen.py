@@ -9,7 +9,7 @@ from dataclasses import asdict
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.cnn_part import Part, number
+from bench.part import Part, number
 from edge.bundle import load_bundle
 from edge.measure_command import measure
 from edge.segment import SEGMENTER, Segmentation

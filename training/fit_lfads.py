@@ -26,11 +26,11 @@ BETAS = (0.9, 0.999)
 class Hyper:
     """What nobody can set by hand for a new recording, and the search sets."""
 
-    rate: float = 2e-3
+    rate: float = 3e-3
     dropout: float = 0.1
     hidden: float = 0.3  # coordinated dropout
-    kl_co: float = 1e-6
-    kl_ic: float = 1e-6
+    kl_co: float = 1e-5
+    kl_ic: float = 1e-5
     l2_gen: float = 1e-4
     l2_con: float = 1e-4
 
@@ -46,12 +46,13 @@ class LfadsFit:
 
     epochs: int = 200
     patience: int = 40  # epochs without a better smoothed validation likelihood
-    batch: int = 64
+    batch: int = 16
     ramp: int = 10  # epochs over which KL and L2 are brought in
     clip: float = 200.0  # norm of the gradient of the scaled loss
     seed: int = 1
     device: str = "cpu"  # or cuda
-    noise: InputNoise = field(default_factory=InputNoise)
+    # 10 ms at a time: longer than rectified EMG's noise, of any channel, is like itself.
+    noise: InputNoise = field(default_factory=lambda: InputNoise(block_bins=5))
     hyper: Hyper = field(default_factory=Hyper)
 
     def __post_init__(self) -> None:

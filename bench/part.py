@@ -1,4 +1,4 @@
-"""A part of ``bench.cnn``: lines of its table, numbers of its JSON, and what is wrong with them."""
+"""A part of a bench: lines of its table, numbers of its JSON, and what is wrong with them."""
 
 import math
 import sys
@@ -25,10 +25,10 @@ class Part:
     wrong: tuple[str, ...] = ()
 
 
-def print_parts(parts: Sequence[Part]) -> None:
+def print_parts(parts: Sequence[Part], title: str) -> None:
     """Everything as one table, a section per part."""
     columns = 1 + max(len(p.heads) for p in parts)
-    table = Table(show_header=False, title="bench.cnn")
+    table = Table(show_header=False, title=title)
     table.add_column(ratio=1)
     for _ in range(columns - 1):
         table.add_column(justify="right")
