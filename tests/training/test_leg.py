@@ -24,7 +24,7 @@ def leg():
         run,
         data=replace(run.data, shown=4),
         model=replace(run.model, widths=(8, 8, 8), squeeze=4, hidden=16),
-        fit=replace(run.fit, epochs=2, batch=8, exposed=4),
+        fit=replace(run.fit, epochs=12, batch=8),
     )
     return Leg(simulated_frames(IMAGE, (1, 2, 3), 24, 0.0, 60.0), run, maps_of(run.data))
 
