@@ -53,7 +53,7 @@ def train_lfads(
             for warning in person.warnings:
                 console.print(f"[yellow]{person.name}: {warning}")
             rows += _train(person, run, folder / person.name, pbt, workers, address, console)
-    except (ConfigError, DataMissing, ValueError, RuntimeError) as e:
+    except (ConfigError, DataMissing, ValueError, RuntimeError, ConnectionError) as e:
         print(f"sonomyo train: {e}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as e:

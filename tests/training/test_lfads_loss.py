@@ -72,7 +72,10 @@ def test_kl_of_the_inputs_is_the_log_ratio_to_an_ar1_process(net, said):
 
 def test_l2_is_on_weighted_kernels_only_and_counts_only_them(net):
     gen, con = net.generator.u, net.controller.u
-    half = lambda u: 0.5 * (u * u).sum()  # noqa: E731
+
+    def half(u):
+        return 0.5 * (u * u).sum()
+
     found = l2(net, Weights(l2_gen=2.0, l2_con=0.0))
     torch.testing.assert_close(found, 2 * half(gen) / gen.numel())
     found = l2(net, Weights(l2_gen=2.0, l2_con=3.0))
