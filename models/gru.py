@@ -10,7 +10,7 @@
 """
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -46,9 +46,9 @@ def step(p: Tensor, h: Tensor, u: Tensor, clip: float = CLIP) -> Tensor:
 
 
 def sequence(p: Tensor, h: Tensor, u: Tensor, clip: float = CLIP) -> Tensor:
-    """Several cells side by side over time: all states ``(cells, t, b, hidden)``.
+    """Several cells side by side over time: all states ``(t, cells, b, hidden)``.
 
-    ``p (cells, t, b, 3 hidden)``, ``h (cells, b, hidden)``, ``u (cells, hidden, 3 hidden)``.
+    ``p (t, cells, b, 3 hidden)``, ``h (cells, b, hidden)``, ``u (cells, hidden, 3 hidden)``.
     Backwards through time by hand: no graph of single steps, and one product for the gradient of
     ``u`` instead of one per step.
     """
@@ -56,68 +56,100 @@ def sequence(p: Tensor, h: Tensor, u: Tensor, clip: float = CLIP) -> Tensor:
     return out
 
 
-def forward_step(p: Tensor, h: Tensor, u: Tensor, gates: Tensor, out: Tensor, clip: float) -> None:
-    """``step`` into ``out``; ``gates (..., b, 3 hidden)`` keeps z, r, n for the way back."""
-    k = h.shape[-1]
-    zr, n = gates[..., : 2 * k], gates[..., 2 * k :]
-    torch.add(p[..., : 2 * k], h @ u[..., : 2 * k], out=zr).sigmoid_()
-    z, r = zr[..., :k], zr[..., k:]
-    torch.add(p[..., 2 * k :], (r * h) @ u[..., 2 * k :], out=n).tanh_()
-    torch.lerp(n, h, z, out=out)
-    out.clamp_(-clip, clip)
+class Loop:
+    """Cells on their way through time and back, in memory that is laid out before the first step.
 
-
-def backward_step(
-    grad: Tensor, h: Tensor, after: Tensor, gates: Tensor, u_t: Tensor, da: Tensor, clip: float
-) -> Tensor:
-    """From ``grad`` of the state ``after`` to that of ``h`` before, and ``da`` of the projections.
-
-    ``u_t (..., 3 hidden, hidden)`` is ``u`` transposed.
+    ``p (t, ..., b, 3 hidden)`` projected input, ``h (..., b, hidden)``, ``u (..., hidden,
+    3 hidden)``.  Every step of it is a handful of operations in place, on views that exist already:
+    on one thread the calls, not the arithmetic, are what a small step costs.
     """
-    k = h.shape[-1]
-    z, r, n = gates[..., :k], gates[..., k : 2 * k], gates[..., 2 * k :]
-    grad = torch.where(after.abs() < clip, grad, 0.0)
-    torch.mul(grad * (1 - z), 1 - n * n, out=da[..., 2 * k :])
-    d_rh = da[..., 2 * k :] @ u_t[..., 2 * k :, :]
-    torch.mul(grad * (h - n), z * (1 - z), out=da[..., :k])
-    torch.mul(d_rh * h, r * (1 - r), out=da[..., k : 2 * k])
-    return grad * z + d_rh * r + da[..., : 2 * k] @ u_t[..., : 2 * k, :]
+
+    def __init__(self, p: Tensor, h: Tensor, u: Tensor, clip: float):
+        k = h.shape[-1]
+        self.clip = clip
+        self.states = h.new_empty(1 + len(p), *h.shape)
+        self.states[0] = h
+        # Two pieces each, contiguous: the gates z and r, and what they make of the new state n.
+        self._zr, self._n = pieces(p, k)
+        self._u = pieces(u, k)
+        self._multiply = Tensor.addmm_ if h.dim() == 2 else Tensor.baddbmm_
+        z, r = self._zr.chunk(2, -1)
+        self._h, self.to_zr, self.to_n = (x.unbind() for x in (self.states, self._zr, self._n))
+        self._z, self._r = z.unbind(), r.unbind()
+
+    def step(self, t: int) -> Tensor:
+        """The state after bin ``t``; before, more may be added to its ``to_zr`` and ``to_n``."""
+        h, zr, n, after = self._h[t], self.to_zr[t], self.to_n[t], self._h[t + 1]
+        self._multiply(zr, h, self._u[0]).sigmoid_()
+        self._multiply(n, self._r[t] * h, self._u[1]).tanh_()
+        torch.lerp(n, h, self._z[t], out=after)
+        # A state lies between the last one and a tanh: only what was given can be beyond 1.
+        if t == 0 or self.clip < 1:
+            after.clamp_(-self.clip, self.clip)
+        return after
+
+    def turn(self) -> None:
+        """Before the way back: what its steps take and no later step decides, for all at once."""
+        h, n = self.states[:-1], self._n
+        z, r = self._zr.chunk(2, -1)
+        left = 1 - z
+        slopes = [z, (h - n).mul_(z).mul_(left), h * r * (1 - r), left * (1 - n * n)]
+        if self.clip < 1 or (self.states[1].abs() >= self.clip).any():
+            inside = (self.states[1:].abs() < self.clip).to(h)
+            slopes = [x if k == 2 else x * inside for k, x in enumerate(slopes)]
+        self._keep, self._by_z, self._by_r, self._new = (x.unbind() for x in slopes)
+        self._back = tuple(x.mT.contiguous() for x in self._u)
+        self._da = torch.empty_like(self._zr), torch.empty_like(n)
+        self.d_zr, self.d_n = (x.unbind() for x in self._da)
+        self._d_z, self._d_r = (x.unbind() for x in self._da[0].chunk(2, -1))
+
+    def back(self, t: int, grad: Tensor) -> Tensor:
+        """From the gradient of the state after bin ``t`` to that of the one before.
+
+        Leaves those of the projections in ``d_zr`` and ``d_n``.
+        """
+        d_rh = torch.mul(grad, self._new[t], out=self.d_n[t]) @ self._back[1]
+        torch.mul(grad, self._by_z[t], out=self._d_z[t])
+        torch.mul(d_rh, self._by_r[t], out=self._d_r[t])
+        before = torch.mul(grad, self._keep[t]).addcmul_(d_rh, self._r[t])
+        return self._multiply(before, self.d_zr[t], self._back[0])
+
+    def gradients(self) -> tuple[Tensor, Tensor]:
+        """Of the projections ``p`` and of ``u``, after the whole way back."""
+        h = self.states[:-1]
+        rh = self._zr[..., h.shape[-1] :] * h
+        u = [over_time(x, da) for x, da in zip((h, rh), self._da, strict=True)]
+        return torch.cat(self._da, -1), torch.cat(u, -1)
 
 
-def gradient_of_u(before: Tensor, gates: Tensor, da: Tensor) -> Tensor:
-    """Of recurrent kernels, from all states before each step; ``(..., t, b, *)`` each."""
-    k = before.shape[-1]
-    h, a = before.flatten(-3, -2).mT, da.flatten(-3, -2)
-    rh = (gates[..., k : 2 * k] * before).flatten(-3, -2).mT
-    return torch.cat([h @ a[..., : 2 * k], rh @ a[..., 2 * k :]], -1)
+def pieces(x: Tensor, hidden: int) -> tuple[Tensor, Tensor]:
+    """Copies of ``x (..., 3 hidden)``: what belongs to z and r, and what belongs to n."""
+    return x[..., : 2 * hidden].clone(), x[..., 2 * hidden :].clone()
+
+
+def over_time(x: Tensor, y: Tensor) -> Tensor:
+    """Outer products summed over time and batch, ``(t, ..., b, k)`` with ``m`` to ``(..., k, m)``.
+
+    A kernel's gradient, as one product for all steps.
+    """
+    x, y = (v.movedim(0, -3).flatten(-3, -2) for v in (x, y))
+    return x.mT @ y
 
 
 class _Sequence(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, p: Tensor, h: Tensor, u: Tensor, clip: float) -> Tensor:
-        steps = p.shape[1]
-        states = p.new_empty(p.shape[0], 1 + steps, *h.shape[1:])
-        gates = torch.empty_like(p)
-        states[:, 0] = h
-        for t in range(steps):
-            forward_step(p[:, t], states[:, t], u, gates[:, t], states[:, t + 1], clip)
-        ctx.save_for_backward(states, gates, u)
-        ctx.clip = clip
-        return states[:, 1:].clone()
+        ctx.loop = Loop(p, h, u, clip)
+        for t in range(len(p)):
+            ctx.loop.step(t)
+        return cast(Tensor, ctx.loop.states[1:].clone())
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        states, gates, u = ctx.saved_tensors
-        da, u_t = torch.empty_like(gates), u.mT.contiguous()
-        carry = torch.zeros_like(states[:, 0])
-        for t in reversed(range(gates.shape[1])):
-            carry = backward_step(
-                carry + grads[0][:, t],
-                states[:, t],
-                states[:, t + 1],
-                gates[:, t],
-                u_t,
-                da[:, t],
-                ctx.clip,
-            )
-        return da, carry, gradient_of_u(states[:, :-1], gates, da), None
+        loop: Loop = ctx.loop
+        loop.turn()
+        carry = torch.zeros_like(loop.states[0])
+        for t, grad in reversed(list(enumerate(grads[0].unbind()))):
+            carry = loop.back(t, carry + grad)
+        p, u = loop.gradients()
+        return p, carry, u, None

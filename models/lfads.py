@@ -83,23 +83,31 @@ class _Encoder(nn.Module):
 
 
 def _encode(encoders: list[_Encoder], x: Tensor, clip: float, naive: bool) -> list[Tensor]:
-    """States ``(2, t, b, hidden)`` of each encoder, in the order that each direction reads.
+    """States ``(t, 2, b, hidden)`` of each encoder, in the order that each direction reads.
 
     ``x (t, b, channels)``.  Encoders of one size go through time side by side.
     """
-    back = x.flip(0)
     if len({e.first.shape[-1] for e in encoders}) > 1:
         return [s for e in encoders for s in _encode([e], x, clip, naive)]
-    p = torch.stack([c.project(v) for e in encoders for c, v in ((e.ahead, x), (e.back, back))])
-    u = torch.stack([c.u for e in encoders for c in (e.ahead, e.back)])
-    h = torch.cat([e.first for e in encoders]).expand(-1, x.shape[1], -1)
-    if not naive:
-        return list(gru.sequence(p, h, u, clip).split(2))
+    cells = [(c, v) for e in encoders for c, v in ((e.ahead, x), (e.back, x.flip(0)))]
+    first = torch.cat([e.first for e in encoders]).expand(-1, x.shape[1], -1)
+    if naive:
+        states = [
+            _one_by_one(c, v, h, clip) for (c, v), h in zip(cells, first.unbind(), strict=True)
+        ]
+        return list(torch.stack(states, 1).split(2, 1))
+    p = torch.stack([c.project(v) for c, v in cells], 1)
+    u = torch.stack([c.u for c, _ in cells])
+    return list(gru.sequence(p, first, u, clip).split(2, 1))
+
+
+def _one_by_one(cell: GruWeights, x: Tensor, h: Tensor, clip: float) -> Tensor:
+    """One cell's states ``(t, b, hidden)``, a step at a time."""
     states = []
-    for t in range(x.shape[0]):
-        h = gru.step(p[:, t], h, u, clip)
+    for p in cell.project(x).unbind():
+        h = gru.step(p, h, cell.u, clip)
         states.append(h)
-    return list(torch.stack(states, 1).split(2))
+    return torch.stack(states)
 
 
 class Lfads(nn.Module):
@@ -145,7 +153,7 @@ class Lfads(nn.Module):
         x = draw.dropped(x.transpose(0, 1))
         encoders = [self.ic_encoder] + ([self.ci_encoder] if c.controlled else [])
         states = _encode(encoders, x, c.clip, naive)
-        last = torch.cat([states[0][0, -1], states[0][1, -1]], -1)
+        last = torch.cat([states[0][-1, 0], states[0][-1, 1]], -1)
         ic_mean, ic_logvar = self.to_ic(draw.dropped(last)).chunk(2, -1)
         ic_var = ic_logvar.exp() + c.ic_var_floor
         g = self.to_gen(ic_mean + ic_var.sqrt() * draw.normal(*ic_mean.shape))
@@ -161,7 +169,7 @@ class Lfads(nn.Module):
         fac = F.normalize(self.to_factors, dim=1).t()
         if ci is None:
             return self._free(g, fac, draw, naive)
-        ahead, back = ci[0], ci[1].flip(0)
+        ahead, back = ci[:, 0], ci[:, 1].flip(0)
         none = ahead.new_zeros(c.lag, b, c.ci_enc)
         known = torch.cat(
             [torch.cat([none, ahead[: -c.lag]]), torch.cat([back[c.lag :], none])], -1
@@ -186,16 +194,15 @@ class Lfads(nn.Module):
     def _free(self, g: Tensor, fac: Tensor, draw: "_Draw", naive: bool) -> Decoded:
         """The generator on its own: only its initial state says what it does."""
         t, b = self.config.bins, g.shape[0]
-        p = self.generator.b.expand(1, t, b, -1)
-        u = self.generator.u[None]
+        clip, p = self.config.clip, self.generator.b.expand(t, b, -1)
         if naive:
             states, h = [], g
-            for _ in range(t):
-                h = gru.step(p[0, 0], h, u[0], self.config.clip)
+            for now in p.unbind():
+                h = gru.step(now, h, self.generator.u, clip)
                 states.append(h)
             over_time = torch.stack(states)
         else:
-            over_time = gru.sequence(p, g[None], u, self.config.clip)[0]
+            over_time = gru.sequence(p[:, None], g[None], self.generator.u[None], clip)[:, 0]
         empty = g.new_zeros(t, b, 0)
         return Decoded(draw.dropped(over_time) @ fac, empty, empty, empty)
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from models.gru import CLIP, backward_step, forward_step, gradient_of_u, step
+from models.gru import CLIP, Loop, over_time, pieces, step
 
 
 class Decoded(NamedTuple):
@@ -78,65 +78,65 @@ class _Decode(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, p: Tensor, c: Tensor, g: Tensor, f: Tensor, *rest: Any) -> Any:
         noise, w, clip = Noise(*rest[:3]), Weights(*rest[3:11]), rest[11]
-        steps = len(p)
-
-        def over_time(first: Tensor) -> Tensor:
-            states = first.new_empty(steps + 1, *first.shape)
-            states[0] = first
-            return states
-
-        cs, gs, fs = over_time(c), over_time(g), over_time(f)
-        c_gates, g_gates = torch.empty_like(p), p.new_empty(*p.shape[:2], w.gen_b.shape[0])
-        co = p.new_empty(*p.shape[:2], w.co.shape[1])
-        u = torch.empty_like(noise.eps)
-        for t in range(steps):
-            into = torch.addmm(p[t], fs[t] * noise.keep_f[t], w.con_f)
-            forward_step(into, cs[t], w.con_u, c_gates[t], cs[t + 1], clip)
-            torch.addmm(w.co_b, cs[t + 1], w.co, out=co[t])
-            m, v = co[t].chunk(2, -1)
-            torch.addcmul(m, torch.exp(0.5 * v), noise.eps[t], out=u[t])
-            into = torch.addmm(w.gen_b, u[t], w.gen_w)
-            forward_step(into, gs[t], w.gen_u, g_gates[t], gs[t + 1], clip)
-            torch.mm(gs[t + 1] * noise.keep_g[t], w.fac, out=fs[t + 1])
-        ctx.save_for_backward(cs, gs, fs, c_gates, g_gates, co, u, *noise, *w)
-        ctx.clip = clip
-        m, v = co.chunk(2, -1)
-        return fs[1:].clone(), m.clone(), v.clone(), u.clone()
+        con = Loop(p, c, w.con_u, clip)
+        gen = Loop(w.gen_b.expand(len(p), len(c), -1), g, w.gen_u, clip)
+        from_f, from_u = pieces(w.con_f, c.shape[-1]), pieces(w.gen_w, g.shape[-1])
+        fs = f.new_empty(1 + len(p), *f.shape)
+        fs[0] = f
+        co, us = w.co_b.expand(len(p), len(c), -1).clone(), torch.empty_like(noise.eps)
+        m, v = (x.unbind() for x in co.chunk(2, -1))
+        lists = (fs[:-1], fs[1:], us, co, *noise)
+        each = zip(*(x.unbind() for x in lists), strict=True)
+        for t, (f, after, u, said, eps, keep_f, keep_g) in enumerate(each):
+            shown = f * keep_f
+            con.to_zr[t].addmm_(shown, from_f[0])
+            con.to_n[t].addmm_(shown, from_f[1])
+            said.addmm_(con.step(t), w.co)
+            torch.addcmul(m[t], torch.exp(0.5 * v[t]), eps, out=u)
+            gen.to_zr[t].addmm_(u, from_u[0])
+            gen.to_n[t].addmm_(u, from_u[1])
+            torch.mm(gen.step(t) * keep_g, w.fac, out=after)
+        ctx.con, ctx.gen, ctx.fs, ctx.co, ctx.us = con, gen, fs, co, us
+        ctx.save_for_backward(*noise, *w)
+        mean, logvar = co.chunk(2, -1)
+        return fs[1:].clone(), mean.clone(), logvar.clone(), us.clone()
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        cs, gs, fs, c_gates, g_gates, co, u, *rest = ctx.saved_tensors
-        noise, w, clip = Noise(*rest[:3]), Weights(*rest[3:]), ctx.clip
+        noise, w = Noise(*ctx.saved_tensors[:3]), Weights(*ctx.saved_tensors[3:])
+        con, gen, fs, us = ctx.con, ctx.gen, ctx.fs, ctx.us
+        con.turn()
+        gen.turn()
         d_f, d_m, d_v, d_u = grads
-        con_t, gen_t = w.con_u.mT.contiguous(), w.gen_u.mT.contiguous()
-        da_c, da_g = torch.empty_like(c_gates), torch.empty_like(g_gates)
-        d_co, d_fac = torch.empty_like(co), torch.empty_like(fs[1:])
-        carry_c, carry_g, carry_f = (torch.zeros_like(s[0]) for s in (cs, gs, fs))
-        k = u.shape[-1]
-        half = 0.5 * torch.exp(0.5 * co[..., k:]) * noise.eps  # du/dlogvar
-        for t in reversed(range(len(u))):
-            torch.add(d_f[t], carry_f, out=d_fac[t])
-            grad = torch.addcmul(carry_g, d_fac[t] @ w.fac.mT, noise.keep_g[t])
-            carry_g = backward_step(grad, gs[t], gs[t + 1], g_gates[t], gen_t, da_g[t], clip)
-            du = torch.addmm(d_u[t], da_g[t], w.gen_w.mT)
-            torch.add(d_m[t], du, out=d_co[t, :, :k])
-            torch.addcmul(d_v[t], du, half[t], out=d_co[t, :, k:])
-            grad = torch.addmm(carry_c, d_co[t], w.co.mT)
-            carry_c = backward_step(grad, cs[t], cs[t + 1], c_gates[t], con_t, da_c[t], clip)
-            carry_f = (da_c[t] @ w.con_f.mT) * noise.keep_f[t]
-        # Noise has no gradient; every kernel's is one product over all bins and windows.
-        kernels = (
-            _product(fs[:-1] * noise.keep_f, da_c),
-            gradient_of_u(cs[:-1], c_gates, da_c),
-            _product(cs[1:], d_co),
-            d_co.sum((0, 1)),
-            _product(u, da_g),
-            da_g.sum((0, 1)),
-            gradient_of_u(gs[:-1], g_gates, da_g),
-            _product(gs[1:] * noise.keep_g, d_fac),
+        d_fac, d_us, d_co = d_f.clone(), d_u.clone(), torch.cat([d_m, d_v], -1)
+        half = 0.5 * torch.exp(0.5 * ctx.co.chunk(2, -1)[1]) * noise.eps  # du/dlogvar
+        fac_t, co_t = w.fac.mT.contiguous(), w.co.mT.contiguous()
+        to_f, to_u = (
+            [x.mT.contiguous() for x in pieces(kernel, len(kernel_u))]
+            for kernel, kernel_u in ((w.con_f, w.con_u), (w.gen_w, w.gen_u))
         )
-        return (da_c, carry_c, carry_g, carry_f, None, None, None, *kernels, None)
-
-
-def _product(x: Tensor, y: Tensor) -> Tensor:
-    return x.flatten(0, 1).mT @ y.flatten(0, 1)
+        carry_c, carry_g, carry_f = (torch.zeros_like(s[0]) for s in (con.states, gen.states, fs))
+        mean, logvar = d_co.chunk(2, -1)
+        lists = (d_fac, d_us, d_co, mean, logvar, half, noise.keep_f, noise.keep_g)
+        each = list(enumerate(zip(*(x.unbind() for x in lists), strict=True)))
+        for t, (to_fac, du, to_co, to_mean, to_logvar, slope, keep_f, keep_g) in reversed(each):
+            to_fac += carry_f
+            carry_g = gen.back(t, torch.addcmul(carry_g, to_fac @ fac_t, keep_g))
+            du.addmm_(gen.d_zr[t], to_u[0]).addmm_(gen.d_n[t], to_u[1])
+            to_mean += du
+            to_logvar.addcmul_(du, slope)
+            carry_c = con.back(t, torch.addmm(carry_c, to_co, co_t))
+            carry_f = (con.d_zr[t] @ to_f[0]).addmm_(con.d_n[t], to_f[1]).mul_(keep_f)
+        # Noise has no gradient; every kernel's is one product over all bins and windows.
+        (dp, d_con_u), (dg, d_gen_u) = con.gradients(), gen.gradients()
+        kernels = (
+            over_time(fs[:-1] * noise.keep_f, dp),
+            d_con_u,
+            over_time(con.states[1:], d_co),
+            d_co.sum((0, 1)),
+            over_time(us, dg),
+            dg.sum((0, 1)),
+            d_gen_u,
+            over_time(gen.states[1:] * noise.keep_g, d_fac),
+        )
+        return (dp, carry_c, carry_g, carry_f, None, None, None, *kernels, None)

@@ -91,9 +91,9 @@ class Twin(nn.Module):
 
         The same numbers as ``forward`` step by step.
         """
-        p = self.cell.project(self._seen(bins)).transpose(0, 1)[None]
+        p = self.cell.project(self._seen(bins)).transpose(0, 1)[:, None]
         h = sequence(p, p.new_zeros(1, len(bins), self.config.hidden), self.cell.u[None])
-        said: Tensor = F.softplus(self.said(h[0].transpose(0, 1)))
+        said: Tensor = F.softplus(self.said(h[:, 0].transpose(0, 1)))
         return said.reshape(*said.shape[:2], len(LAGS) + len(AHEAD), self.config.channels)
 
     def _seen(self, bins: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ F64 = NDArray[np.float64]
 FOLDS = 10
 LAGS = tuple(range(0, 25, 4))  # bins by which EMG leads
 PENALTY = 1.0
+LEARNED = 0.75  # of a test bed; the rest is only judged
 
 
 class Decoded(NamedTuple):
@@ -38,21 +39,36 @@ def decode(activation: F64, target: F64, valid: NDArray[np.bool_] | None = None)
 
 
 def _at(activation: F64, target: F64, ok: NDArray[np.bool_], lag: int) -> Decoded:
+    """By the sums of each fold: what a ridge needs, and what its error on a fold is made of."""
     n = min(len(activation), len(target)) - lag
     keep = ok[:n]
     x, y = activation[:n][keep], target[lag : lag + n][keep]
+    # Round their means, so that sums of squares are about what varies.
+    rows = np.column_stack([x - x.mean(0), y - y.mean(), np.ones(len(x))])
+    sums = np.stack([part.T @ part for part in np.array_split(rows, FOLDS)])
+    whole = sums.sum(0)
     scores = []
-    for out in np.array_split(np.arange(len(x)), FOLDS):
-        train = np.ones(len(x), bool)
-        train[out] = False
-        centre, spread = x[train].mean(0), x[train].std(0)
-        z = (x - centre) / np.where(spread > 0, spread, 1.0)
-        middle, scale = y[train].mean(), y[train].std()
-        gram = z[train].T @ z[train] + PENALTY * np.eye(z.shape[1])
-        weights = np.linalg.solve(gram, z[train].T @ ((y[train] - middle) / scale))
-        error = y[out] - (z[out] @ weights * scale + middle)
-        scores.append(1 - np.mean(error**2) / np.var(y))
+    for out in sums:
+        line = _ridge(whole - out)
+        error = line @ out @ line / out[-1, -1]
+        scores.append(1 - error / (whole[-2, -2] / whole[-1, -1]))
     return Decoded(float(np.mean(scores)), float(np.std(scores)), lag)
+
+
+def _ridge(sums: F64) -> F64:
+    """From the sums of products of ``(x, y, 1)`` to what leaves the error, in the same order.
+
+    Columns are brought to mean 0 and SD 1 for the penalty.
+    """
+    n = sums[-1, -1]
+    mean = sums[-1, :-1] / n
+    cov = sums[:-1, :-1] / n - np.outer(mean, mean)
+    spread = np.sqrt(np.maximum(np.diag(cov), 0.0))
+    unit = np.where(spread > 0, spread, 1.0)
+    r = n * cov / np.outer(unit, unit)
+    weights = np.linalg.solve(r[:-1, :-1] + PENALTY * np.eye(len(r) - 1), r[:-1, -1])
+    slope = weights * unit[-1] / unit[:-1]
+    return np.concatenate([slope, [-1.0, mean[-1] - slope @ mean[:-1]]])
 
 
 def truth_r2(activation: F64, truth: F64, train: NDArray[np.bool_]) -> float:

@@ -2,7 +2,8 @@
 
 ``lorenz``  the three variables of a Lorenz system, mixed into every muscle and made positive: the
             classical test of LFADS.
-``gait``    synergies that come on in turn in each stride, whose cadence, size and timing wander.
+``gait``    synergies that come on in turn in each stride, whose cadence, size and timing wander;
+            they switch on fast and off slowly, as activation dynamics of muscle do.
 
 Raw EMG is noise whose power follows the square of the activation, shaped like surface EMG, mixed
 between neighbours (cross-talk), with every electrode's own gain and background.
@@ -13,7 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.signal
+import torch
 from numpy.typing import NDArray
+
+from models.muscle import activate
 
 F64 = NDArray[np.float64]
 
@@ -87,34 +91,33 @@ def _lorenz(bins: int, channels: int, rng: np.random.Generator) -> F64:
 
 
 def _gait(bins: int, channels: int, rng: np.random.Generator) -> F64:
-    """Five bursts a stride; every stride has its own duration and every burst its own size."""
+    """Five commands a stride; every stride has its own duration and every burst its own size."""
     synergies, t = 5, np.arange(bins) / BIN_HZ
     starts = [0.0]
     while starts[-1] < t[-1] + 2:
         starts.append(starts[-1] + rng.normal(1.05, 0.06))
     phase = np.interp(t, starts, np.arange(len(starts)))
     stride = phase.astype(int)
-    drive = np.zeros((bins, synergies))
-    centre, width = (
-        (np.arange(synergies) + rng.uniform(0, 0.5, synergies)) / synergies,
-        (0.03, 0.08),
-    )
-    for s, w in enumerate(rng.uniform(*width, synergies)):
-        size = rng.gamma(12, 1 / 12, len(starts) + 2)
+    excitation = np.zeros((bins, synergies))
+    centre = (np.arange(synergies) + rng.uniform(0, 0.5, synergies)) / synergies
+    for s, half in enumerate(rng.uniform(0.04, 0.10, synergies)):
+        size = np.minimum(0.6 * rng.gamma(12, 1 / 12, len(starts) + 2), 1.0)
         late = rng.normal(0, 0.015, len(starts) + 2)
         for near in (-1, 0, 1):
             k = np.clip(stride + near, 0, len(size) - 1)
             away = phase - (stride + near) - centre[s] - late[k]
-            drive[:, s] += size[k] * np.exp(-0.5 * (away / w) ** 2)
+            on = np.abs(away) < half
+            excitation[on, s] = size[k][on]
+    drive = activate(torch.from_numpy(excitation), 1 / BIN_HZ).numpy()
     # Not all of a muscle's activity is the synergies': a slow drift of its own.
-    slow = scipy.signal.butter(2, 2.0, fs=BIN_HZ, output="sos")
-    settle = round(2 * BIN_HZ)
+    slow = scipy.signal.butter(2, 1.0, fs=BIN_HZ, output="sos")
+    settle = round(4 * BIN_HZ)
     own = scipy.signal.sosfilt(slow, rng.standard_normal((settle + bins, channels)), axis=0)[
         settle:
     ]
     weight = rng.gamma(0.6, 0.5, (synergies, channels))
     weight[np.arange(channels) % synergies, np.arange(channels)] += 1.0  # nobody idles
-    return _unit(drive @ weight * np.exp(0.25 * own / own.std()) + 0.02)
+    return _unit(drive @ weight * np.exp(0.2 * own / own.std()))
 
 
 def _unit(x: F64) -> F64:

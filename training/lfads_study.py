@@ -16,7 +16,7 @@ from training.emg_baselines import (
     enough_synergies,
     low_pass,
 )
-from training.emg_decoding import decode, truth_r2
+from training.emg_decoding import LEARNED, decode, truth_r2
 from training.emg_recordings import Recording
 from training.fit_lfads import Epoch, fit_lfads
 from training.lfads_config import LfadsRun
@@ -25,7 +25,6 @@ from training.lfads_person import Person, activation, people, windows_of
 F64 = NDArray[np.float64]
 Report = Callable[[Epoch], None]
 
-LEARNED = 0.75  # of a test bed; the rest is only judged
 SYNERGY_HZ = 10.0  # envelopes that synergies are found in
 FIRST_S = 20.0  # of a recording, that the Bayesian filter's settings are chosen on
 TWIN = TwinFit()

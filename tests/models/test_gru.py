@@ -14,15 +14,15 @@ def drawn(*shape):
 @pytest.fixture
 def case():
     torch.manual_seed(1)
-    return 2 * drawn(2, 6, 3, 12), drawn(2, 3, 4), drawn(2, 4, 12)
+    return 2 * drawn(6, 2, 3, 12), drawn(2, 3, 4), drawn(2, 4, 12)
 
 
 def one_by_one(p, h, u, clip):
     states = []
-    for t in range(p.shape[1]):
-        h = step(p[:, t], h, u, clip)
+    for now in p:
+        h = step(now, h, u, clip)
         states.append(h)
-    return torch.stack(states, 1)
+    return torch.stack(states)
 
 
 @pytest.mark.parametrize("clip", [CLIP, 0.4])
@@ -52,7 +52,7 @@ def test_it_is_the_gru_that_onnx_calls_linear_before_reset_0():
             "r": cell.u.T[None].numpy(),
             "b": np.concatenate([cell.b.numpy(), np.zeros(21, np.float32)])[None],
         }
-        ours = sequence(cell.project(x)[None], h, cell.u[None])[0]
+        ours = sequence(cell.project(x)[:, None], h, cell.u[None])[:, 0]
     node = onnx.helper.make_node(
         "GRU", ["x", "w", "r", "b", "", "h"], ["y"], hidden_size=7, linear_before_reset=0
     )

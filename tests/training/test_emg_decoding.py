@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from training.emg_decoding import decode, truth_r2
+from training.emg_decoding import FOLDS, PENALTY, decode, truth_r2
 
 
 @pytest.fixture
@@ -20,6 +20,26 @@ def test_finds_what_is_there_and_how_late_it_comes(muscles):
 def test_what_is_not_there_is_not_found(muscles):
     noise = np.random.default_rng(2).standard_normal(4000)
     assert decode(muscles, noise).r2 < 0.02
+
+
+def test_it_is_a_ridge_of_scaled_columns_fold_by_fold(muscles):
+    rng = np.random.default_rng(4)
+    target = muscles @ [1.0, -2.0, 0.5] + 5 + rng.standard_normal(4000)
+    x, y = muscles[: 4000 - 8] * [1, 10, 100] + 3, np.roll(target, 8)[8:]
+    scores = []
+    for out in np.array_split(np.arange(len(x)), FOLDS):
+        train = np.setdiff1d(np.arange(len(x)), out)
+        centre, spread = x[train].mean(0), x[train].std(0)
+        z = (x - centre) / spread
+        middle, scale = y[train].mean(), y[train].std()
+        gram = z[train].T @ z[train] + PENALTY * np.eye(3)
+        weights = np.linalg.solve(gram, z[train].T @ ((y[train] - middle) / scale))
+        error = y[out] - (z[out] @ weights * scale + middle)
+        scores.append(1 - np.mean(error**2) / np.var(y))
+    found = decode(muscles * [1, 10, 100] + 3, np.roll(target, 8))
+    assert found.lag == 8
+    assert found.r2 == pytest.approx(np.mean(scores), abs=1e-9)
+    assert found.sd == pytest.approx(np.std(scores), abs=1e-9)
 
 
 def test_noise_costs_what_it_must(muscles):
