@@ -83,6 +83,10 @@ class Estimator:
             self._connect(i, sources)
         self.values: F32 = self.engine.outputs[spec.values][0]
         self.sd: F32 | None = self.engine.outputs[spec.sd][0] if spec.sd else None
+        self.ahead: F32 | None = None  # (times, n), rows as spec.ahead_ms
+        if spec.ahead:
+            self.ahead = self.engine.outputs[spec.ahead].reshape(-1, len(spec.outputs))
+        self._delay_ns = int(spec.delay_ms * 1e6)
         self._states = [
             (self.engine.inputs[s.input], self.engine.outputs[s.output]) for s in spec.states
         ]
@@ -148,9 +152,12 @@ class Estimator:
 
     @property
     def t_ns(self) -> int:
-        """The newest datum of the most delayed input behind the values; UNKNOWN_NS: none yet."""
+        """What the values are of: the newest datum of the most delayed input, less the model's
+        own delay; UNKNOWN_NS: no data yet.
+        """
         times = [self.us_used_ns] if self._us else []
-        return min([*times, self.emg_used_ns] if self.emg else times)
+        newest = min([*times, self.emg_used_ns] if self.emg else times)
+        return newest if newest == UNKNOWN_NS else newest - self._delay_ns
 
     def _catch_up(self) -> None:
         """Skip to the newest hops; a recurrent state from before the hole is worth nothing."""
@@ -163,8 +170,9 @@ class Estimator:
     def fail(self) -> None:
         """Nothing is known until the next update that works."""
         self.values.fill(np.nan)
-        if self.sd is not None:
-            self.sd.fill(np.nan)
+        for more in (self.sd, self.ahead):
+            if more is not None:
+                more.fill(np.nan)
         self.fault = True
 
     def close(self) -> None:

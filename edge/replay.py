@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from edge.bundle import Bundle, BundleError, load_bundle
+from edge.carry import Carry, foreseen
+from edge.config import parse_config
 from edge.estimate import Estimator, Sources
 from edge.runtime import EngineError
 from edge.tick import join
@@ -101,8 +103,10 @@ def _same(ident: str, path: str) -> Bundle:
 def replay(recording: Recording, estimators: list[Estimator]) -> Report:
     """Run every recorded tick again and compare what it sent."""
     report = Report()
-    results: dict[int, F32 | None] = {}
+    results: dict[int, _Again | None] = {}
     cutter = Cutter(recording, any(e.uses_us for e in estimators))
+    config = parse_config(recording.meta.get("config", ""), "the recording's configuration")
+    carry = Carry(estimators, config.timing.period_ms)
     rows = iter(recording.stamps())
     states = {s.seq: s for s in recording.states()}
     for row in rows:
@@ -112,16 +116,32 @@ def replay(recording: Recording, estimators: list[Estimator]) -> Report:
             for e in estimators:
                 hops = [hop for chunk in chunks for hop in e.hear(chunk)]
                 e.update(frame, e.look(frame) if frame else (), hops)
-            results[tick] = _all(*join(estimators)[:2]) if complete else None
+            results[tick] = _Again(*join(estimators)[:2], carry.look()) if complete else None
             results.pop(tick - 1000, None)
         if not row["sent_ns"] or tick not in states:
             continue
         if states[tick].flags & Flag.FAULT and np.isnan(states[tick].values).all():
             continue  # paused by the receiver, or the inference itself failed: nothing was claimed
         report.states += 1
-        sent = _all(states[tick].values, states[tick].sd)
-        _compare(report, tick, sent, results.get(tick - behind))
+        sent = states[tick]
+        again = results.get(tick - behind)
+        values = again.sent(behind if sent.flags & Flag.PREDICTED else 0) if again else None
+        _compare(report, tick, _all(sent.values, sent.sd), values)
     return report
+
+
+@dataclass(frozen=True)
+class _Again:
+    """What a tick computed, once more."""
+
+    values: F32
+    sd: F32 | None
+    ahead: F32 | None
+
+    def sent(self, behind: int) -> F32:
+        """As the state of the tick ``behind`` ticks later, foreseen; 0: as it is."""
+        later = foreseen(self.ahead, behind) if behind else self.values
+        return _all(np.full_like(self.values, np.nan) if later is None else later, self.sd)
 
 
 def _all(values: F32, sd: F32 | None) -> F32:

@@ -2,7 +2,8 @@
 
 The tick thread assembles inputs and infers at ``t_k``; the release thread sends the state of tick k
 at ``t_k + release_ms`` exactly, however long inference took.  If there is no new result by then it
-sends the newest one again, flagged LATE: the controller sees one constant delay and never silence.
+sends the newest one again, flagged LATE, or what the models foresaw for this tick, flagged LATE and
+PREDICTED: the controller sees one constant delay and never silence.
 With ``release_ms = 0`` the tick thread sends as soon as it is done, and the release thread only
 steps in at the end of the period.
 """
@@ -16,6 +17,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.carry import Carry, foreseen
 from edge.clock import Pacer, now_ns
 from edge.config import Timing
 from edge.estimate import Estimator, Heard
@@ -29,8 +31,8 @@ from firmware_bridge.types import UNKNOWN_NS, Flag, MuscleState
 log = logging.getLogger(__name__)
 
 # Plain integers: IntFlag arithmetic costs more than encoding and sending a packet.
-_STALE_US, _STALE_EMG, _LATE, _FAULT = (
-    int(f) for f in (Flag.STALE_US, Flag.STALE_EMG, Flag.LATE, Flag.FAULT)
+_STALE_US, _STALE_EMG, _LATE, _PREDICTED, _FAULT = (
+    int(f) for f in (Flag.STALE_US, Flag.STALE_EMG, Flag.LATE, Flag.PREDICTED, Flag.FAULT)
 )
 
 FAREWELLS = 10  # FAULT states sent on stopping, so that one of them surely arrives
@@ -60,6 +62,7 @@ class Result:
     values: NDArray[np.float32]
     sd: NDArray[np.float32] | None
     fault: bool
+    ahead: NDArray[np.float32] | None = None  # (ticks, n): values of the ticks after this one
     us_seq: int = -1
     us_t_ns: int = UNKNOWN_NS  # newest datum behind the values, as emg_t_ns
     emg_seq: int = 0
@@ -105,6 +108,7 @@ class Tick:
         self._max_emg_ns = int(timing.max_emg_age_ms * 1e6)
         self._uses_us = any(e.uses_us for e in estimators)
         self._uses_emg = any(e.emg is not None for e in estimators)
+        self._carry = Carry(estimators, timing.period_ms)
         n = sum(len(e.values) for e in estimators)
         has_sd = any(e.sd is not None for e in estimators)
         self._nan = np.full(n, np.nan, np.float32)
@@ -195,7 +199,7 @@ class Tick:
         done_ns = now_ns()
         started = [e.infer_start_ns for e in self._estimators if e.infer_start_ns]
         return Result(
-            tick, t_ns, values, sd, fault, self._us_seq,
+            tick, t_ns, values, sd, fault, self._carry.look(), self._us_seq,
             min((e.us_used_ns for e in self._estimators if e.uses_us), default=UNKNOWN_NS),
             self._emg_seq,
             min((e.emg_used_ns for e in self._estimators if e.emg), default=UNKNOWN_NS),
@@ -238,6 +242,9 @@ class Tick:
             self.late += 1
             self._log(r)
         values, sd = r.values, r.sd
+        if (later := foreseen(r.ahead, behind)) is not None:
+            values = later
+            flags |= _PREDICTED
         if r.fault:
             flags |= _FAULT
         if self.paused:

@@ -25,8 +25,8 @@ def export_onnx(
     """Write ``net`` to ``path``; the largest relative difference to PyTorch over ``examples``.
 
     An example maps each input and state of the spec to an array; use real ones.  The network's
-    ``forward`` takes inputs then states, and returns those of values, sd and maps that the spec
-    names, then states.
+    ``forward`` takes inputs then states, and returns those of values, sd, maps and ahead that
+    the spec names, then states.
     Batch norm is folded into the convolutions.  Raises ExportError.
     """
     import onnx
@@ -82,7 +82,7 @@ def input_names(spec: ModelSpec) -> list[str]:
 
 def output_names(spec: ModelSpec) -> list[str]:
     """Tensor names in the order of the network's results."""
-    given = [name for name in (spec.values, spec.sd, spec.maps) if name]
+    given = [name for name in (spec.values, spec.sd, spec.maps, spec.ahead) if name]
     return given + [s.output for s in spec.states]
 
 

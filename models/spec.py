@@ -69,6 +69,9 @@ class ModelSpec:
     wearer: str = ""  # who it is calibrated to; "" = nobody in particular
     maps: str = ""  # output tensor (1, k, lines, samples): where what is; "" = none
     map_names: tuple[str, ...] = ()  # what each of the k maps is the probability (0..1) of
+    delay_ms: float = 0.0  # values are of this long before the newest datum: a smoother waits
+    ahead: str = ""  # output tensor (1, k * n): all values at each time of ahead_ms; "" = none
+    ahead_ms: tuple[float, ...] = ()  # after the time that values are of, rising
     version: int = SPEC_VERSION
 
     def to_json(self) -> str:
@@ -97,6 +100,7 @@ def spec_from_dict(raw: Any) -> ModelSpec:
             State(**{**s, "shape": tuple(s["shape"])}) for s in raw.get("states", ())
         )
         parts["map_names"] = tuple(raw.get("map_names", ()))
+        parts["ahead_ms"] = tuple(map(float, raw.get("ahead_ms", ())))
         spec = ModelSpec(**parts)
     except (KeyError, TypeError) as e:
         raise SpecError(f"spec has a missing or unknown field: {e}") from e
@@ -158,7 +162,14 @@ def _check_outputs(spec: ModelSpec) -> None:
         raise SpecError(f"spec {spec.name!r}: maps and map_names go together")
     if spec.maps and not any(i.source == "us" for i in spec.inputs):
         raise SpecError(f"spec {spec.name!r}: maps lie over an image; it has no us input")
-    given = [spec.values, spec.sd, spec.maps, *(s.output for s in spec.states)]
+    if not spec.delay_ms >= 0:
+        raise SpecError(f"spec {spec.name!r}: delay_ms must not be negative, is {spec.delay_ms}")
+    times = (0.0, *spec.ahead_ms)
+    if bool(spec.ahead) != bool(spec.ahead_ms) or (spec.ahead and not spec.values):
+        raise SpecError(f"spec {spec.name!r}: ahead and ahead_ms go together, and with values")
+    if not all(a < b < math.inf for a, b in zip(times, times[1:], strict=False)):
+        raise SpecError(f"spec {spec.name!r}: ahead_ms must rise from above 0, is {spec.ahead_ms}")
+    given = [spec.values, spec.sd, spec.maps, spec.ahead, *(s.output for s in spec.states)]
     names = [n for n in given if n]
     if len(set(names)) != len(names) or len(set(spec.map_names)) != len(spec.map_names):
         raise SpecError(f"spec {spec.name!r}: output names repeat: {names}, {spec.map_names}")

@@ -79,6 +79,8 @@ def _check_contract(
     want_in = {i.name: i.shape for i in spec.inputs} | {s.input: s.shape for s in spec.states}
     want_out = {s.output: s.shape for s in spec.states}
     want_out |= {name: (1, n) for name in (spec.values, spec.sd) if name}
+    if spec.ahead:
+        want_out[spec.ahead] = (1, len(spec.ahead_ms) * n)
     if spec.maps:  # on the grid of the image they belong to
         image = next(i.shape for i in spec.inputs if i.source == "us")
         want_out[spec.maps] = (1, len(spec.map_names), *image[-2:])

@@ -128,3 +128,35 @@ def adder(tmp_path):
         [tensor("values", (1, 1)), tensor("h_next", (1, 1))],
     )  # fmt: skip
     return write_bundle(tmp_path / "adder", spec, graph)
+
+
+@pytest.fixture
+def seer(tmp_path):
+    """EMG only: the mean rectified EMG x of each hop, as it was 5 ms ago; it will be 2 x and 3 x.
+
+    Foreseen 10 and 30 ms ahead.
+    """
+    spec = ModelSpec(
+        "seer",
+        (
+            Input(
+                "emg", (1, 1), "emg", (Step("rectify"), Step("bin")),
+                rate_hz=FS_HZ, hop=HOP, channels=("TA",),
+            ),
+        ),
+        (Output("now", "uV", 0.0, 1e4),),
+        period_ms=10.0,
+        delay_ms=5.0,
+        ahead="ahead",
+        ahead_ms=(10.0, 30.0),
+    )  # fmt: skip
+    nodes = [
+        helper.make_node("Identity", ["emg"], ["values"]),
+        helper.make_node("Mul", ["emg", "factors"], ["ahead"]),
+    ]
+    factors = helper.make_tensor("factors", TensorProto.FLOAT, [1, 2], [2.0, 3.0])
+    graph = helper.make_graph(
+        nodes, "g", [tensor("emg", (1, 1))], [tensor("values", (1, 1)), tensor("ahead", (1, 2))],
+        [factors],
+    )  # fmt: skip
+    return write_bundle(tmp_path / "seer", spec, graph)

@@ -325,6 +325,26 @@ def test_a_slow_inference_sends_the_last_state_flagged_late_on_time(run, port, r
     assert (report.different, report.gaps) == (0, 0)
 
 
+def test_a_late_tick_of_models_that_look_ahead_sends_what_they_foresaw(run, port, seer):
+    timing = Timing(release_ms=6.0, max_emg_age_ms=500)
+    daemon = run(probe="", models=(seer,), timing=timing, engine=SlowEngine, record=True)
+    assert wait(lambda: sum(bool(s.flags & Flag.PREDICTED) for s in port.states[20:]) > 15)
+    daemon.end()
+    recording = open_recording(daemon.recorder.path)
+    late = {int(r["tick"]): int(r["late"]) for r in recording.stamps() if r["sent_ns"]}
+    states = {s.seq: s for s in recording.states()}
+    for tick, behind in late.items():
+        s = states[tick]
+        assert bool(s.flags & Flag.LATE) == (behind > 0)
+        if s.flags & Flag.PREDICTED:
+            assert 1 <= behind <= 3
+            source = states.get(tick - behind)
+            if source is not None and not source.flags & Flag.LATE:
+                assert s.values[0] == pytest.approx(source.values[0] * (1.5 + 0.5 * behind))
+    report = replay(recording, estimators_of(recording, []))
+    assert (report.different, report.gaps) == (0, 0)
+
+
 def test_stopping_before_the_first_state_leaves_no_thread_behind(run, port):
     timing = Timing(period_ms=300, release_ms=290)
     daemon = run(timing=timing, emg="", models=())

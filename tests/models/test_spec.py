@@ -21,6 +21,9 @@ STATE = ModelSpec(
     maps="maps",
     map_names=("aponeurosis", "mg", "sol"),
 )
+TWIN = ModelSpec(
+    "twin", (EMG,), (Output("act", "1"),), 2.0, delay_ms=20.0, ahead="ahead", ahead_ms=(10.0, 20.0)
+)
 SEGMENTER = ModelSpec("seg", (IMAGE,), (), 10.0, values="", maps="maps", map_names=("mg", "sol"))
 
 
@@ -29,7 +32,7 @@ def changed(spec, **fields):
     return json.dumps(json.loads(spec.to_json()) | fields)
 
 
-@pytest.mark.parametrize("spec", [STATE, SEGMENTER], ids=["state", "segmenter"])
+@pytest.mark.parametrize("spec", [STATE, SEGMENTER, TWIN], ids=["state", "segmenter", "twin"])
 def test_json_gives_an_equal_spec_back(spec):
     assert ModelSpec.from_json(spec.to_json()) == spec
 
@@ -81,6 +84,22 @@ def test_shipped_specs_load():
 def test_refuses_a_spec_whose_parts_do_not_fit(text, says):
     with pytest.raises(SpecError, match=says):
         ModelSpec.from_json(text)
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"delay_ms": -1.0}, "delay_ms"),
+        ({"ahead": ""}, "go together"),
+        ({"ahead_ms": []}, "go together"),
+        ({"ahead_ms": [20.0, 10.0]}, "rise"),
+        ({"ahead_ms": [0.0]}, "rise"),
+        ({"ahead": "values"}, "repeat"),
+    ],
+)
+def test_what_a_model_foresees_has_rising_times_and_a_tensor_of_its_own(fields, says):
+    with pytest.raises(SpecError, match=says):
+        ModelSpec.from_json(changed(TWIN, **fields))
 
 
 def test_maps_need_the_image_they_lie_over():
