@@ -1,11 +1,13 @@
-"""``python -m bench.lfads``: what LFADS costs, in training and on the device.
+"""``python -m bench.lfads``: how well LFADS and its twin find activation, and what they cost.
 
-Prints a table and ends with one line of JSON; about a minute.  The fused loops are timed beside the
-naive ones, turn by turn, so that a busy machine slows both.  How well LFADS tells activation from
-noise is not measured here yet.
+Prints a table, draws ``out/lfads_*.png`` and ends with one line of JSON; a few minutes.  Needs the
+recordings only with ``FULL=1``, which studies every bed and person again (an hour or two) and keeps
+the results in ``bench/results/lfads``; else those are shown and one short bed is fitted again.
+The fused loops are timed beside the naive ones, turn by turn, so that a busy machine slows both.
 """
 
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -18,6 +20,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from bench.lfads_accuracy import again_part, bed_rows, real_part, truth_part
+from bench.lfads_figures import draw_lags, draw_methods
+from bench.lfads_population import population_part
+from bench.lfads_stored import run_all
 from bench.part import Part, number, plain, print_parts
 from edge.bundle import MODEL
 from edge.runtime import open_engine
@@ -27,9 +33,13 @@ from firmware_bridge.types import Output
 from models.lfads import Lfads, LfadsConfig
 from models.spec import ModelSpec, State
 from models.streaming import LAGS, Scaled, Twin, TwinAt, TwinConfig, WindowLfads
+from training.datasets import DataMissing
 from training.emg import EmgChain
+from training.fit_lfads import LfadsFit
 from training.lfads_config import Sizes
 from training.lfads_loss import Weights, total
+
+FULL = os.environ.get("FULL") == "1"
 
 CHANNELS, BINS = 12, 100
 BATCHES = (16, 64)
@@ -40,13 +50,38 @@ NAMES = tuple(f"m{k + 1:02d}" for k in range(CHANNELS))
 
 
 def main() -> int:
-    """Exit code 0."""
+    """Exit codes: 0 all there and repeatable, 1 something missing or not as stored, 2 no data."""
     torch.set_num_threads(1)
     torch.manual_seed(1)
-    parts = [training_part(), device_part()]
+    try:
+        if FULL:
+            run_all()
+        parts = [truth_part(), real_part(), population_part(), again_part()]
+    except DataMissing as e:
+        print(f"bench.lfads: {e}", file=sys.stderr)
+        return 2
+    parts += [training_part(), device_part()]
     print_parts(parts, "bench.lfads")
-    print(json.dumps(plain({k: v for p in parts for k, v in p.numbers.items()})))
-    return 0
+    numbers = {k: v for p in parts for k, v in p.numbers.items()}
+    for figure in _figures(numbers):
+        print(f"figure {figure}")
+    wrong = [text for p in parts for text in p.wrong]
+    for text in wrong:
+        print(f"bench.lfads: {text}", file=sys.stderr)
+    print(json.dumps(plain(numbers)))
+    return 1 if wrong else 0
+
+
+def _figures(numbers: dict[str, Any]) -> list[Path]:
+    """What can be drawn of what is there."""
+    found = []
+    if "truth_r2" in numbers:
+        cost = numbers["twin_step_us"], numbers["window_ms"]
+        found.append(draw_lags(bed_rows(), *cost, Path("out/lfads_lags.png")))
+    by_set = numbers.get("truth_r2_by_bed", {}) | numbers.get("real_r2_by_set", {})
+    if by_set:
+        found.append(draw_methods(by_set, Path("out/lfads_methods.png")))
+    return found
 
 
 def training_part() -> Part:
@@ -61,7 +96,7 @@ def training_part() -> Part:
             cells = (number(fused, 0), number(naive, 0), number(fused / naive, 1))
             rows.append((f"{name} sizes, {batch} windows a batch", *cells))
     numbers = {
-        "train_speedup": min(v["ratio"] for v in found.values()),
+        "train_speedup": found[f"default {LfadsFit().batch}"]["ratio"],  # as training runs
         "train_windows_per_s": found,
     }
     title = f"training on one thread: windows of {BINS} bins, {CHANNELS} channels, a second"
@@ -81,6 +116,8 @@ def device_part() -> Part:
         outputs,
         period_ms=2,
         states=(State("h", "h_next", (1, hidden)),),
+        ahead="ahead",
+        ahead_ms=twin.ahead_ms,
     )
     net = Lfads(Sizes().config(CHANNELS, BINS)).eval()
     window = WindowLfads(net, Scaled(CHANNELS), LAGS[2])

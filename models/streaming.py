@@ -17,7 +17,8 @@ from torch.nn import functional as F
 from models.gru import GruWeights, sequence, step
 from models.lfads import Inferred, Lfads
 
-# Bins of 2 ms before the newest one, and after it, that a twin speaks of.
+BIN_MS = 2.0
+# Bins before the newest one, and after it, that a twin speaks of.
 LAGS = (0, 5, 10, 25)
 AHEAD = (5, 10, 15, 20, 25)
 FLOOR = 1e-3  # of scaled EMG, before its logarithm
@@ -103,16 +104,24 @@ class Twin(nn.Module):
 
 
 class TwinAt(nn.Module):
-    """A twin that speaks of one lag only: values ``(1, channels)``, and the state."""
+    """A twin that speaks of one lag: values ``(1, channels)``, then what it knows of later bins.
+
+    Returns values, ``(1, len(ahead_ms) * channels)`` and the state.
+    """
 
     def __init__(self, twin: Twin, lag: int):
         super().__init__()
         if lag not in LAGS:
             raise ValueError(f"lag must be one of {LAGS} bins, is {lag}")
-        self.twin, self.at = twin, LAGS.index(lag)
+        # Bins after the newest one, in the order of time, and where the twin keeps them.
+        shifts = [*(-k for k in LAGS), *AHEAD]
+        later = sorted((shift, k) for k, shift in enumerate(shifts) if shift > -lag)
+        self.twin, self.at, self._later = twin, LAGS.index(lag), [k for _, k in later]
+        self.ahead_ms = tuple(BIN_MS * (shift + lag) for shift, _ in later)
 
-    def forward(self, bins: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        """As ``Twin``, the one lag."""
+    def forward(self, bins: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As ``Twin``, in this order."""
         said, h = self.twin(bins, h)
         c = self.twin.config.channels
-        return said[:, self.at * c : (self.at + 1) * c], h
+        by_time = said.reshape(len(LAGS) + len(AHEAD), c)
+        return by_time[self.at][None], by_time[self._later].reshape(1, -1), h

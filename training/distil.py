@@ -19,7 +19,7 @@ F64 = NDArray[np.float64]
 class TwinFit:
     """How the twin is taught; everything that changes the result but data and sizes."""
 
-    epochs: int = 60
+    epochs: int = 40
     batches: int = 20  # in an epoch
     batch: int = 16  # excerpts
     bins: int = 300  # in an excerpt

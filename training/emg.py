@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from edge.filters import design
 from models.spec import Input, Step
+from models.streaming import BIN_MS
 from training.emg_steps import emg_features
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 Chain = Literal["paper", "device"]
 
-BIN_MS = 2.0
 BIN_HZ = 1000 / BIN_MS
 HIGHPASS_HZ = 65.0
 NOTCH_WIDTH_HZ = 2.0  # q = hz / 2

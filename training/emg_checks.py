@@ -14,6 +14,7 @@ AT_RAIL = 0.001  # share of samples exactly at an extreme; noise touches its own
 HUM_SHARE = 0.5  # of the power above 20 Hz within 1 Hz of the mains and its harmonics
 SWAP_GAIN = 0.5  # how much nearer, relative, the pattern must be with two channels exchanged
 DRIFT = 0.02  # of the rate that the clock tells from the one announced
+CLOCK_S = 5.0  # of a recording, before its clock is believed: chunks arrive in bursts
 
 
 @dataclass(frozen=True)
@@ -69,10 +70,12 @@ def require_fit(
     return found
 
 
-def rate_off(t_s: NDArray[np.floating], fs_hz: float) -> Finding | None:
-    """Whether the samples' own times ``(n,)`` tell another rate than the one announced."""
-    seen = (len(t_s) - 1) / float(t_s[-1] - t_s[0])
-    if abs(seen / fs_hz - 1) <= DRIFT:
+def rate_off(samples: int, seconds: float, fs_hz: float) -> Finding | None:
+    """Whether ``samples`` that took ``seconds`` tell another rate than the one announced.
+
+    Nothing can be said of less than CLOCK_S.
+    """
+    if seconds < CLOCK_S or abs((seen := samples / seconds) / fs_hz - 1) <= DRIFT:
         return None
     return Finding(
         "rate", (), f"announced {fs_hz:g} samples/s, its clock says {seen:.1f}: set the true rate"

@@ -8,17 +8,19 @@ set            recordings                                        what is decoded
 ``gait``       gait_emg_raw_13ch: thirteen muscles, one person    phase of the stride
 ``bed:lorenz`` simulated, see ``training.emg_testbed``            the activation itself
 ``bed:gait``   simulated                                          the activation itself
+``FILE.mcap``  what ``sonomyo record`` wrote                      nothing
 =============  ================================================  ==================================
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import scipy.signal
 from numpy.typing import NDArray
 
 from training.emg import BIN_HZ
+from training.emg_recorded import Recording as Recording
+from training.emg_recorded import recorded
 from training.emg_testbed import FS_HZ, bed
 from training.readers import (
     GAIT_CHANNELS,
@@ -40,21 +42,13 @@ SMOOTH_BINS, SMOOTH_ORDER = 27, 5
 KINEMATICS_HZ = 20.0  # the goniometer's own noise is above
 
 
-@dataclass(frozen=True)
-class Recording:
-    """Raw EMG and, at every bin of 2 ms, what is to be decoded from it."""
-
-    name: str
-    person: str  # whose electrodes: networks are trained on one person at a time
-    fs_hz: float
-    channels: tuple[str, ...]
-    emg_uv: NDArray[np.floating]  # (samples, channels)
-    targets: Mapping[str, F64]  # each (bins,)
-    simulated: bool = False
-
-
 def recordings(name: str, seed: int = 1) -> list[Recording]:
-    """Everything of one set.  Raises DataMissing, and ValueError for a set that is not known."""
+    """Everything of one set.
+
+    Raises DataMissing, ValueError for a set that is not known, and what ``recorded`` raises.
+    """
+    if name.endswith(".mcap"):
+        return recorded(Path(name))
     if name == "ta":
         return [_ta(t) for t in ta_trials() if not t.startswith("Pas")]
     if name == "knee":
@@ -62,7 +56,7 @@ def recordings(name: str, seed: int = 1) -> list[Recording]:
     if name == "gait":
         return [_gait()]
     if name.startswith("bed:") and name in SETS:
-        return [_bed(name[4:], seed)]
+        return [bed_recording(name, seed, BED_SECONDS)]
     raise ValueError(f"no set {name!r}: take one of {', '.join(SETS)}, or a recording FILE.mcap")
 
 
@@ -100,8 +94,10 @@ def _gait() -> Recording:
     return Recording("walk", "ID0012", one.fs_hz, GAIT_CHANNELS, one.emg_uv, targets)
 
 
-def _bed(kind: str, seed: int) -> Recording:
-    one = bed(kind, BED_SECONDS, BED_CHANNELS, seed)
+def bed_recording(name: str, seed: int, seconds: float) -> Recording:
+    """A test bed ``bed:lorenz`` or ``bed:gait`` as a recording; the truth is what is decoded."""
+    kind = name.removeprefix("bed:")
+    one = bed(kind, seconds, BED_CHANNELS, seed)
     names = tuple(f"m{k + 1:02d}" for k in range(BED_CHANNELS))
     targets = {name: one.activation[:, k] for k, name in enumerate(names)}
     return Recording(f"{kind}_{seed}", "simulated", FS_HZ, names, one.emg_uv, targets, True)

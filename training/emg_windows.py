@@ -17,14 +17,15 @@ class Windows:
     overlap: int = 25  # bins that a window shares with the next
     every: int = 5  # one in so many blocks validates
     block: int = 1  # windows of a block; more leave fewer bins that both sides see
+    dense: int = 3  # training windows begin so much closer to each other: short recordings hold few
 
     def __post_init__(self) -> None:
         if not 0 <= self.overlap <= self.bins // 2:
             raise ValueError(
                 f"windows.overlap must be 0 to half of the {self.bins} bins, is {self.overlap}"
             )
-        if self.every < 2 or self.block < 1:
-            raise ValueError("windows.every must be 2 or more, windows.block 1 or more")
+        if self.every < 2 or self.block < 1 or self.dense < 1:
+            raise ValueError("windows.every must be 2 or more, windows.block and dense 1 or more")
 
     @property
     def stride(self) -> int:
@@ -43,6 +44,20 @@ class Windows:
     def validation(self, windows: int) -> NDArray[np.bool_]:
         """Which windows of one recording do not train: the last of every few blocks."""
         return np.asarray((np.arange(windows) // self.block) % self.every == self.every - 1)
+
+    def lessons(self, x: NDArray[np.floating]) -> tuple[F32, F32]:
+        """Training and validation windows of one recording, as ``cut``.
+
+        Neither shares more than ``overlap`` bins with any of the other.
+        """
+        usual = self.cut(x)
+        held = self.validation(len(usual))
+        apart = self.stride * np.flatnonzero(held)
+        step = max(1, self.stride // self.dense)
+        starts = np.arange(0, max(0, len(x) - self.bins + 1), step)
+        clear = np.abs(starts[:, None] - apart).min(1, initial=self.stride) >= self.stride
+        picked = starts[clear][:, None] + np.arange(self.bins)
+        return np.asarray(x[picked], np.float32), usual[held]
 
     def merge(self, windows: NDArray[np.floating], bins: int) -> F64:
         """Windows back to ``(bins, channels)``; what no window reaches is NaN.

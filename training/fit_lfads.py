@@ -27,10 +27,10 @@ class Hyper:
     """What nobody can set by hand for a new recording, and the search sets."""
 
     rate: float = 3e-3
-    dropout: float = 0.1
+    dropout: float = 0.05
     hidden: float = 0.3  # coordinated dropout
-    kl_co: float = 1e-5
-    kl_ic: float = 1e-5
+    kl_co: float = 1e-6
+    kl_ic: float = 1e-6
     l2_gen: float = 1e-4
     l2_con: float = 1e-4
 
@@ -44,9 +44,10 @@ class Hyper:
 class LfadsFit:
     """How LFADS is trained; everything that changes the result but data and sizes."""
 
-    epochs: int = 200
+    epochs: int = 120
     patience: int = 40  # epochs without a better smoothed validation likelihood
-    batch: int = 16
+    batches: int = 30  # of an epoch, however long the recording
+    batch: int = 16  # windows
     ramp: int = 10  # epochs over which KL and L2 are brought in
     clip: float = 200.0  # norm of the gradient of the scaled loss
     seed: int = 1
@@ -56,7 +57,7 @@ class LfadsFit:
     hyper: Hyper = field(default_factory=Hyper)
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "patience", "batch", "ramp"):
+        for name in ("epochs", "patience", "batches", "batch", "ramp"):
             if getattr(self, name) < 1:
                 raise ValueError(f"fit.{name} must be at least 1, is {getattr(self, name)}")
 
@@ -69,7 +70,7 @@ class EmgWindows(NamedTuple):
 
 
 class Epoch(NamedTuple):
-    """Mean negative log-likelihoods after one pass."""
+    """Mean negative log-likelihoods."""
 
     number: int  # from 1
     train: float
@@ -91,7 +92,7 @@ class LfadsTraining:
         self.net = Lfads(config).to(fit.device)
         self.train, self.validate = (torch.from_numpy(x).to(fit.device) for x in data)
         optimiser = torch.optim.Adam(self.net.parameters(), fit.hyper.rate, BETAS)
-        steps = fit.epochs * self.steps
+        steps = fit.epochs * fit.batches
         plan: Any = (
             torch.optim.lr_scheduler.OneCycleLR(
                 optimiser, fit.hyper.rate, total_steps=steps, pct_start=0.1, cycle_momentum=False
@@ -104,22 +105,16 @@ class LfadsTraining:
         self.state = Training(self.net, optimiser, plan, rng, key)
 
     @property
-    def steps(self) -> int:
-        """Batches of an epoch."""
-        return -(-len(self.train) // self.fit.batch)
-
-    @property
     def epochs(self) -> list[Epoch]:
         """So far."""
         return [Epoch(k, *row) for k, row in enumerate(self.state.history, 1)]
 
     def epoch(self, hyper: Hyper) -> Epoch:
-        """One pass over the training windows with these settings."""
+        """So many batches of the training windows, in random order, with these settings."""
         done = len(self.state.history)
         ramp = min(1.0, (done + 1) / (self.fit.ramp + 1))
         rng, seen = self.state.rng, 0.0
-        order = torch.randperm(len(self.train), generator=rng, device=rng.device)
-        for rows in order.split(self.fit.batch):
+        for rows in self._order():
             x = lesson(self.train[rows], hyper.hidden, self.fit.noise, rng)
             said = self.net(x.shown, sample=True, dropout=hyper.dropout, rng=rng)
             loss, nll = total(self.net, said, x.target, hyper.weights, ramp, x.learn_from)
@@ -128,13 +123,21 @@ class LfadsTraining:
             torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.fit.clip)
             self.state.optimiser.step()
             self.state.schedule.step()
-            seen += nll.item() * len(rows)
+            seen += nll.item()
         found = self.score()
         before = self.state.history[-1][2] if self.state.history else found
         self.state.history.append(
-            [seen / len(self.train), found, SMOOTH * found + (1 - SMOOTH) * before]
+            [seen / self.fit.batches, found, SMOOTH * found + (1 - SMOOTH) * before]
         )
         return self.epochs[-1]
+
+    def _order(self) -> tuple[torch.Tensor, ...]:
+        """Rows of each batch: all windows, shuffled, as often as it takes."""
+        n, rng = len(self.train), self.state.rng
+        wanted = self.fit.batches * self.fit.batch
+        rounds = range(-(-wanted // n))
+        rows = torch.cat([torch.randperm(n, generator=rng, device=rng.device) for _ in rounds])
+        return tuple(rows[:wanted].tensor_split(self.fit.batches))
 
     def score(self) -> float:
         """Mean negative log-likelihood of the validation windows, posterior means."""

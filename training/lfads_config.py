@@ -1,10 +1,12 @@
 """What ``sonomyo train lfads`` is told: one frozen tree, one TOML file that overrides it."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from edge.config import ConfigError, parse_toml
 from models.lfads import LfadsConfig
+from models.streaming import BIN_MS, LAGS
+from training.distil import TwinFit
 from training.emg_windows import Windows
 from training.fit_lfads import LfadsFit
 from training.pbt import Search
@@ -17,10 +19,10 @@ class Sizes:
     ic_enc: int = 64
     ci_enc: int = 64
     con: int = 64
-    co: int = 3
-    ic: int = 20
-    gen: int = 64
-    factors: int = 10
+    co: int = 6
+    ic: int = 32
+    gen: int = 128
+    factors: int = 24  # fewer, and what each muscle does on its own is lost
     lag: int = 1
 
     def config(self, channels: int, bins: int) -> LfadsConfig:
@@ -39,6 +41,29 @@ class Data:
 
 
 @dataclass(frozen=True)
+class Device:
+    """What runs on the device.  Raises ValueError for what none does."""
+
+    kind: str = "twin"  # or window: LFADS itself over the last window
+    lag_ms: float = 20.0  # so long before the newest datum: more is better, and later
+    window_hop_bins: int = 5  # a window every so many bins
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("twin", "window"):
+            raise ValueError(f"device.kind must be twin or window, is {self.kind!r}")
+        lags = [BIN_MS * lag for lag in LAGS]
+        if self.kind == "twin" and self.lag_ms not in lags:
+            raise ValueError(f"device.lag_ms must be one of {lags}, is {self.lag_ms:g}")
+        if not self.lag_ms >= 0 or self.window_hop_bins < 1:
+            raise ValueError("device.lag_ms must not be negative, window_hop_bins not less than 1")
+
+    @property
+    def lag(self) -> int:
+        """In bins."""
+        return round(self.lag_ms / BIN_MS)
+
+
+@dataclass(frozen=True)
 class LfadsRun:
     """A training; every table of the file."""
 
@@ -47,6 +72,8 @@ class LfadsRun:
     model: Sizes = field(default_factory=Sizes)
     fit: LfadsFit = field(default_factory=LfadsFit)
     search: Search = field(default_factory=Search)
+    twin: TwinFit = field(default_factory=TwinFit)
+    device: Device = field(default_factory=Device)
 
 
 def load_lfads(file: Path | None) -> LfadsRun:
@@ -58,3 +85,11 @@ def load_lfads(file: Path | None) -> LfadsRun:
     except (OSError, UnicodeDecodeError) as e:
         raise ConfigError(f"cannot read {file}: {e}") from e
     return parse_toml(LfadsRun, text, str(file))
+
+
+def token(run: LfadsRun) -> LfadsRun:
+    """The same way through with next to nothing on it."""
+    sizes = replace(run.model, ic_enc=8, ci_enc=8, con=8, gen=8, ic=4, factors=3)
+    few = replace(run.search, members=2, generation=1, burn_in=0, generations=2, settle=1)
+    fit, twin = replace(run.fit, epochs=2, batches=10), replace(run.twin, epochs=2, batches=2)
+    return replace(run, model=sizes, fit=fit, search=few, twin=twin)

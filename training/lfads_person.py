@@ -49,12 +49,8 @@ def windows_of(person: Person, how: Windows) -> EmgWindows:
 
     Raises ValueError when they are too short for both.
     """
-    cut = [how.cut(x) for x in person.bins]
-    held = [how.validation(len(x)) for x in cut]
-    train, validate = (
-        np.concatenate([x[h == side] for x, h in zip(cut, held, strict=True)])
-        for side in (False, True)
-    )
+    each = [how.lessons(x) for x in person.bins]
+    train, validate = (np.concatenate(side) for side in zip(*each, strict=True))
     if not len(train) or not len(validate):
         need = how.stride * how.every * how.block + how.overlap
         raise ValueError(

@@ -9,10 +9,10 @@ import json
 import os
 import random
 import tempfile
-from collections.abc import Callable
-from dataclasses import asdict, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray
 import torch
@@ -61,19 +61,27 @@ def run(
         runtime_env={"env_vars": environment()},
     )
     try:
-        shared = ray.put((data, config, fit, search))
         gpus = 0.5 if fit.device == "cuda" else 0
         task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=LIVES)(generation)
-        settings, history = first_population(search), []
-        sources = list(range(search.members))  # whose last generation each goes on from
+        population = _Population(folder, task, ray.put((data, config, fit, search)), report)
+        begins = {m: Begin(row, m) for m, row in enumerate(first_population(search))}
+        history: list[Row] = []
         for number in range(1, search.generations + 1):
-            rows = _one(number, settings, sources, folder, task, shared, report)
+            rows = population.live(number, begins)
             history += rows
             if stands_still(best_of(history)):
                 break
-            settings, sources = met(rows, number, search)
-        best = min(rows, key=lambda row: row[METRIC])
-        found = torch.load(_file(folder, number, int(best["member"])), weights_only=True)
+            begins = met(rows, number, search)
+        best, last = min(rows, key=lambda row: row[METRIC]), number
+        if search.settle:
+            winner = int(best["member"])
+            (settled,) = population.live(
+                number + 1, {winner: Begin(settings_of(best), winner)}, True
+            )
+            history.append(settled)
+            if settled[METRIC] < best[METRIC]:
+                best, last = settled, number + 1
+        found = torch.load(_file(folder, last, int(best["member"])), weights_only=True)
         net = Lfads(config)
         net.load_state_dict({k: v.cpu() for k, v in found["net"].items()})
         return Found(net.eval(), Hyper(**settings_of(best)), best[METRIC], history)
@@ -81,21 +89,26 @@ def run(
         ray.shutdown()
 
 
-def met(rows: list[Row], number: int, search: Search) -> tuple[list[Row], list[int]]:
-    """Settings of every member for the next generation, and whose weights it begins from.
+class Begin(NamedTuple):
+    """Where a member's next generation begins."""
+
+    settings: Row
+    source: int  # whose last weights and optimiser it goes on from
+
+
+def met(rows: list[Row], number: int, search: Search) -> dict[int, Begin]:
+    """Where every member begins the next generation, after they met in pairs.
 
     Decided by the search's seed and the generation's number alone, so a search that was killed
     goes on as it would have.
     """
     rng = random.Random(f"{search.seed} generation {number}")
     by_member = {int(row["member"]): row for row in rows}
-    settings = [settings_of(by_member[m]) for m in range(search.members)]
-    sources = list(range(search.members))
+    begins = {m: Begin(settings_of(row), m) for m, row in by_member.items()}
     for pair in pairs(range(search.members), rng):
         winner, loser = sorted(pair, key=lambda m: by_member[m][METRIC])
-        settings[loser] = explored(settings[winner], rng)
-        sources[loser] = winner
-    return settings, sources
+        begins[loser] = Begin(explored(begins[winner].settings, rng), winner)
+    return begins
 
 
 def generation(
@@ -104,10 +117,11 @@ def generation(
     number: int,
     settings: Row,
     before: bytes | None,
+    settle: bool,
 ) -> tuple[Row, bytes]:
     """A member's next epochs, from the state ``before``: its scores and settings, and its state.
 
-    The first generation also burns in.
+    The first generation also burns in; to ``settle``, the rate falls to nothing.
     """
     data, config, fit, search = shared
     run = LfadsTraining(data, config, replace(fit, seed=fit.seed + member), schedule=False)
@@ -119,48 +133,50 @@ def generation(
             # Another member's has another seed in its key: what it learned is what counts.
             run.state.key = json.loads(torch.load(path, weights_only=True)["key"])
             run.state.resume(path)
-        run.set_rate(hyper.rate)
-        for _ in range(search.generation + (0 if run.epochs else search.burn_in)):
+        usual = search.generation + (0 if run.epochs else search.burn_in)
+        epochs = search.settle if settle else usual
+        for k in range(epochs):
+            run.set_rate(hyper.rate * (1 - k / epochs if settle else 1))
             now = run.epoch(hyper)
         run.state.save(path)
         scores = {k: float(v) for k, v in now._asdict().items() if k != "number"}
         return {"generation": number, "member": member, **scores, **settings}, path.read_bytes()
 
 
-def _one(
-    number: int,
-    settings: list[Row],
-    sources: list[int],
-    folder: Path,
-    task: Any,
-    shared: Any,
-    report: Report,
-) -> list[Row]:
-    """A generation of everybody; what is on disk already is not done again."""
-    waiting = {}
-    for member in range(len(settings)):
-        if _file(folder, number, member).with_suffix(".json").exists():
-            continue
-        last = _file(folder, number - 1, sources[member])
-        before = last.read_bytes() if number > 1 else None
-        job = task.remote(shared, member, number, settings[member], before)
-        waiting[job] = member
-    while waiting:
-        (job,), _ = ray.wait(list(waiting))
-        row, state = ray.get(job)
-        path = _file(folder, number, waiting.pop(job))
-        path.parent.mkdir(exist_ok=True)
-        part = path.with_suffix(".part")
-        part.write_bytes(state)
-        os.replace(part, path)
-        write_json(path.with_suffix(".json"), row)  # last: with its row a member is done
-        report(row)
-    # Those of the generation before last are nobody's source any more.
-    for old in (folder / f"generation_{number - 2:03d}").glob("*.pt"):
-        old.unlink()
-    members = range(len(settings))
-    paths = (_file(folder, number, m).with_suffix(".json") for m in members)
-    return [dict(json.loads(p.read_text("utf-8"))) for p in paths]
+@dataclass(frozen=True)
+class _Population:
+    """Runs generations on the cluster; what is on disk already is not done again."""
+
+    folder: Path
+    task: Any
+    shared: Any
+    report: Report
+
+    def live(self, number: int, begins: Mapping[int, Begin], settle: bool = False) -> list[Row]:
+        """A generation of the members that begin it: their rows."""
+        waiting = {}
+        for member, begin in begins.items():
+            if _file(self.folder, number, member).with_suffix(".json").exists():
+                continue
+            last = _file(self.folder, number - 1, begin.source)
+            before = last.read_bytes() if number > 1 else None
+            job = self.task.remote(self.shared, member, number, begin.settings, before, settle)
+            waiting[job] = member
+        while waiting:
+            (job,), _ = ray.wait(list(waiting))
+            row, state = ray.get(job)
+            path = _file(self.folder, number, waiting.pop(job))
+            path.parent.mkdir(exist_ok=True)
+            part = path.with_suffix(".part")
+            part.write_bytes(state)
+            os.replace(part, path)
+            write_json(path.with_suffix(".json"), row)  # last: with its row a member is done
+            self.report(row)
+        # Those of the generation before last are nobody's source any more.
+        for old in (self.folder / f"generation_{number - 2:03d}").glob("*.pt"):
+            old.unlink()
+        paths = (_file(self.folder, number, m).with_suffix(".json") for m in begins)
+        return [dict(json.loads(p.read_text("utf-8"))) for p in paths]
 
 
 def _file(folder: Path, number: int, member: int) -> Path:

@@ -14,6 +14,7 @@ from training.datasets import DataMissing
 RECIPES = {
     "mg-state": ("mg-state", "training.recipe_leg", "train_mg_state"),
     "emg-gru": ("ta-emg", "training.recipe_emg", "train_ta_emg"),
+    "ta-activation": ("ta-activation", "training.recipe_activation", "train_ta_activation"),
     "segmenter": ("calf-segmenter", "training.recipe_segmenter", "train_segmenter"),
     "calf-state": ("calf-state", "training.recipe_calf_state", "train_calf_state"),
     "sim-state": ("sim-state", "training.recipe_leg", "train_sim_state"),

@@ -20,7 +20,8 @@ from training.emg_baselines import LOW_PASS_HZ, low_pass
 from training.emg_decoding import LEARNED, decode, truth_r2
 from training.emg_recordings import recordings
 from training.fit_lfads import Hyper, fit_lfads
-from training.lfads_config import LfadsRun, load_lfads
+from training.lfads_config import LfadsRun, load_lfads, token
+from training.lfads_device import write_device
 from training.lfads_person import Person, activation, people, save_lfads, windows_of
 from training.pbt import draw_schedules, search_lfads
 from training.train_state_command import check_folder
@@ -61,16 +62,10 @@ def train_lfads(
             raise
         print("sonomyo train: --pbt needs Ray: pip install ray", file=sys.stderr)
         return 2
-    console.print(_table(rows))
+    if rows:
+        console.print(_table(rows))
     console.print(f"everything is in {folder}")
     return 0
-
-
-def token(run: LfadsRun) -> LfadsRun:
-    """The same way through with next to nothing on it."""
-    sizes = replace(run.model, ic_enc=8, ci_enc=8, con=8, gen=8, ic=4, factors=3)
-    few = replace(run.search, members=2, generation=1, burn_in=0, generations=2)
-    return replace(run, model=sizes, fit=replace(run.fit, epochs=2), search=few)
 
 
 def _train(
@@ -87,7 +82,7 @@ def _train(
     hyper: Hyper = run.fit.hyper
     with _bar(console) as bar:
         if pbt:
-            whole = run.search.members * run.search.generations
+            whole = run.search.members * run.search.generations + (run.search.settle > 0)
             task = bar.add_task(f"{person.name}: population", total=whole)
             found = search_lfads(
                 windows,
@@ -118,6 +113,8 @@ def _train(
             )
             write_json(folder / "history.json", {"rows": [e._asdict() for e in epochs]})
     save_lfads(folder / "lfads.pt", net, person, {"hyper": asdict(hyper)})
+    bundle = write_device(folder / "bundle", net, person, run)
+    console.print(f"{bundle.id} for the device in {bundle.path}")
     rows = _judge(net, person, run)
     settings = json.loads(json.dumps(asdict(run)))
     write_json(folder / "results.json", {"rows": rows, "config": settings})

@@ -53,7 +53,16 @@ def test_a_twin_knows_nothing_of_later(twin):
 def test_a_twin_exports_as_one_step_with_its_state_in_the_open(twin, tmp_path):
     outputs = tuple(Output(f"{n}_activation", "1", 0, 20) for n in NAMES)
     states = (State("h", "h_next", (1, 16)),)
-    spec = ModelSpec("twin", (CHAIN.input(NAMES),), outputs, period_ms=2, states=states)
+    at = TwinAt(twin, 10).eval()
+    spec = ModelSpec(
+        "twin",
+        (CHAIN.input(NAMES),),
+        outputs,
+        period_ms=2,
+        states=states,
+        ahead="ahead",
+        ahead_ms=at.ahead_ms,
+    )
     rng = np.random.default_rng(1)
     examples = [
         {
@@ -62,15 +71,20 @@ def test_a_twin_exports_as_one_step_with_its_state_in_the_open(twin, tmp_path):
         }
         for _ in range(4)
     ]
-    assert export_onnx(TwinAt(twin, 10).eval(), spec, examples, tmp_path / "twin.onnx") < 1e-5
+    assert export_onnx(at, spec, examples, tmp_path / "twin.onnx") < 1e-5
 
 
 def test_a_twin_at_one_lag_says_that_part_of_it(twin):
     x, h = bins()[:, 0], torch.zeros(1, 16)
     with torch.no_grad():
         whole, _ = twin(x, h)
-        part, _ = TwinAt(twin, 10)(x, h)
+        part, ahead, _ = TwinAt(twin, 10)(x, h)
     assert torch.equal(part, whole[:, 6:9])
+    # Of 20 ms ago; then of 10 ms ago, of now, and of what comes.
+    assert TwinAt(twin, 10).ahead_ms == (10, 20, 30, 40, 50, 60, 70)
+    rows = [whole[:, 3 * k : 3 * k + 3] for k in (1, 0, 4, 5, 6, 7, 8)]
+    assert torch.equal(ahead, torch.cat(rows, 1))
+    assert TwinAt(twin, 25).ahead_ms[:3] == (30, 40, 50)
     with pytest.raises(ValueError, match="lag must be one of"):
         TwinAt(twin, 7)
 

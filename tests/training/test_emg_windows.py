@@ -41,7 +41,21 @@ def test_blocks_keep_neighbours_on_one_side():
     assert np.flatnonzero(Windows(block=2).validation(22)).tolist() == [8, 9, 18, 19]
 
 
-@pytest.mark.parametrize("wrong", [{"overlap": 51}, {"overlap": -1}, {"every": 1}, {"block": 0}])
+@given(length=st.integers(100, 3000), dense=st.integers(1, 75))
+def test_training_windows_are_denser_and_leave_the_validation_alone(length, dense):
+    w = Windows(dense=dense)
+    train, validate = w.lessons(np.arange(length, dtype=np.float32)[:, None])
+    usual = w.cut(np.arange(length)[:, None])
+    held = w.validation(len(usual))
+    np.testing.assert_array_equal(validate, usual[held])
+    assert len(train) >= (~held).sum()
+    apart = np.abs(train[:, :1, 0] - validate[:, 0, 0])  # of first bins
+    assert (w.bins - apart <= w.overlap).all()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"overlap": 51}, {"overlap": -1}, {"every": 1}, {"block": 0}, {"dense": 0}]
+)
 def test_windows_that_cannot_be_merged_are_refused(wrong):
     with pytest.raises(ValueError, match="windows"):
         Windows(**wrong)
