@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from demo.report import draw, read_times, read_tracks, session_s, write_html
+from demo.activation import beside, envelopes
+from demo.report import MEASURED, draw, read_times, read_tracks, session_s, write_html
 from demo.sources import Sources, open_sources
 from edge.config import Config, Record, Rig, to_toml
 from edge.replay import estimators_of, replay
@@ -128,15 +129,17 @@ def _report(recording: Recording, sources: Sources, out: Path) -> str:
         latency = read_times(recording, dict(f))
     estimators = estimators_of(recording, [])
     many = len(estimators) > 1
-    names = [
-        (f"{e.spec.name}.{o.name}" if many else o.name, o.unit)
+    named = [
+        (f"{e.spec.name}.{o.name}" if many else o.name, e.spec, place, o.unit)
         for e in estimators
-        for o in e.spec.outputs
+        for place, o in enumerate(e.spec.outputs)
     ]
-    tracks = read_tracks(recording, names, sources.truth)
+    known = sources.truth | envelopes(recording, [row[:3] for row in named])
+    tracks = [beside(t) for t in read_tracks(recording, [(n, u) for n, *_, u in named], known)]
+    against = [t for t in tracks if t.label == MEASURED]
     again = replay(recording, estimators)
     lines = [f"{'against the dynamometer':<30}{'RMSE':>10}{'R²':>8}"]
-    lines += [f"  {t.name:<28}{t.rmse:>6.2f} {t.unit:<4}{t.r2:>7.2f}" for t in tracks]
+    lines += [f"  {t.name:<28}{t.rmse:>6.2f} {t.unit:<4}{t.r2:>7.2f}" for t in against]
     refused = int(np.isnan(tracks[0].estimated).sum())
     lines.append(f"  {refused} of {len(tracks[0].t_s)} states flagged FAULT, not counted above")
     lines.append(f"{'latency (ms)':<30}{'p50':>10}{'p99':>8}{'max':>8}")

@@ -13,6 +13,7 @@ from firmware_bridge.recording import Recording
 from firmware_bridge.types import Flag
 
 F64 = NDArray[np.float64]
+MEASURED = "measured"
 
 
 @dataclass
@@ -25,6 +26,7 @@ class Track:
     estimated: F64
     measured: F64
     sd: F64 | None = None
+    label: str = MEASURED  # what the estimate is beside
 
     @property
     def rmse(self) -> float:
@@ -136,7 +138,7 @@ def draw(tracks: list[Track], emg: tuple[F64, F64], latency: tuple[F64, F64], ti
                 t.t_s, t.estimated - 2 * t.sd, t.estimated + 2 * t.sd,
                 color="tab:blue", alpha=0.2, lw=0, label="estimate ± 2 SD",
             )  # fmt: skip
-        axis.plot(t.t_s, t.measured, color="black", lw=1.2, label="measured")
+        axis.plot(t.t_s, t.measured, color="black", lw=1.2, label=t.label)
         axis.plot(t.t_s, t.estimated, color="tab:blue", lw=1, label="estimated")
         axis.set_ylabel(f"{t.name}\n({t.unit})", fontsize=8)
         axis.legend(loc="upper right", fontsize=7, ncols=3, frameon=False)

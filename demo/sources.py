@@ -71,7 +71,7 @@ def _real(data: DemoData) -> Sources:
         attribution=data.attribution,
         probe=probe,
         emg=emg.playback.address(),
-        models=("mg-state", "ta-emg"),
+        models=("mg-state", "ta-emg", "ta-activation"),
         fps=video.fps,
         truth={
             "mg-state.ankle_angle": ("us_seq", video.angle_deg),

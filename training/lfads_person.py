@@ -1,7 +1,7 @@
 """One person's EMG on its way through LFADS: recordings to windows, windows to activation."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 from models.lfads import Lfads, LfadsConfig
 from training.checkpoint import weights
 from training.emg import EmgChain, Scale
-from training.emg_checks import Finding, require_fit
+from training.emg_baselines import low_pass
+from training.emg_checks import Finding, pattern, require_fit, swapped
 from training.emg_recordings import Recording
 from training.emg_windows import Windows
 from training.fit_lfads import EmgWindows, infer
 from training.lfads_config import Data
 
 F64 = NDArray[np.float64]
+PATTERN_HZ = 5.0  # of the envelopes that recordings are compared by
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,10 @@ def _person(name: str, recordings: Sequence[Recording], data: Data) -> Person:
     for r in recordings:
         warnings += require_fit(r.emg_uv, r.fs_hz, r.channels, data.mains_hz)
     bins = [chain.bins(r.emg_uv) for r in recordings]
+    first_pattern, *others = (low_pass(x, PATTERN_HZ) for x in bins)
+    for r, envelopes in zip(recordings[1:], others, strict=True):
+        found = swapped(envelopes, pattern(first_pattern), r.channels)
+        warnings += [replace(f, remedy=f"{r.name}: {f.remedy}") for f in found]
     scale = Scale.of(np.concatenate(bins), data.clip)
     return Person(
         name,
