@@ -21,7 +21,7 @@ help:
 	@echo "make bench-grabber   what a video grabber's picture costs, beside OpenCV"
 	@echo "make bench-bmode     the simulated scanner beside PyMUST, on the same scatterers"
 	@echo "make bench-cnn       the ultrasound network: simulated cohort, real leg, segmenter, device (FULL=1: hours)"
-	@echo "make bench-lfads     activation from EMG: what training and a step on the device cost"
+	@echo "make bench-lfads     activation from EMG: every method on known activation and movement, and its cost (FULL=1: hours)"
 	@echo "make clean           remove the environment and everything generated"
 
 demo: $(VENV)/.demo

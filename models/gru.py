@@ -153,3 +153,38 @@ class _Sequence(torch.autograd.Function):
             carry = loop.back(t, carry + grad)
         p, u = loop.gradients()
         return p, carry, u, None
+
+
+class OnnxGru(torch.autograd.Function):
+    """Two cells, forwards and backwards, as ONNX's own GRU: one operator instead of many steps.
+
+    ``x (t, b, inputs)``, ``w (2, 3 hidden, inputs)``, ``r (2, 3 hidden, hidden)``, ``b (2, 6
+    hidden)``, ``h (2, b, hidden)`` to states ``(t, 2, b, hidden)`` at their bins.  It does not
+    clamp, and need not where ``h`` is within the clip.  Only for the exporter: it asks for shapes.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, w: Tensor, r: Tensor, b: Tensor, h: Tensor) -> Tensor:
+        return x.new_zeros(x.shape[0], *h.shape)
+
+    @staticmethod
+    def symbolic(g: Any, x: Any, w: Any, r: Any, b: Any, h: Any) -> Any:
+        """What the exporter writes."""
+        lengths = g.op("prim::Constant")
+        lengths.setType(torch._C.OptionalType.ofTensor())  # not given
+        size = r.type().sizes()[-1]
+        return g.op(
+            "GRU", x, w, r, b, lengths, h,
+            hidden_size_i=size, direction_s="bidirectional", linear_before_reset_i=0,
+        )  # fmt: skip
+
+
+def onnx_kernels(ahead: GruWeights, back: GruWeights) -> tuple[Tensor, Tensor, Tensor]:
+    """``w``, ``r`` and ``b`` of ``OnnxGru``."""
+    cells = (ahead, back)
+    none = torch.zeros_like(ahead.b)
+    return (
+        torch.stack([c.w.t() for c in cells]),
+        torch.stack([c.u.t() for c in cells]),
+        torch.stack([torch.cat([c.b, none]) for c in cells]),
+    )

@@ -9,14 +9,14 @@ Written from the equations; the loops are in ``models.gru`` and ``models.lfads_d
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models import gru
-from models.gru import GruWeights
+from models.gru import GruWeights, OnnxGru, onnx_kernels
 from models.lfads_decoder import Decoded, Noise, Weights, decode, decode_naive
 
 
@@ -83,22 +83,27 @@ class _Encoder(nn.Module):
 
 
 def _encode(encoders: list[_Encoder], x: Tensor, clip: float, naive: bool) -> list[Tensor]:
-    """States ``(t, 2, b, hidden)`` of each encoder, in the order that each direction reads.
+    """States ``(t, 2, b, hidden)`` of each encoder, both directions at their bins.
 
     ``x (t, b, channels)``.  Encoders of one size go through time side by side.
     """
+    first = [e.first.expand(-1, x.shape[1], -1) for e in encoders]
+    if torch.onnx.is_in_onnx_export():
+        return [
+            cast(Tensor, OnnxGru.apply(x, *onnx_kernels(e.ahead, e.back), h))
+            for e, h in zip(encoders, first, strict=True)
+        ]
     if len({e.first.shape[-1] for e in encoders}) > 1:
         return [s for e in encoders for s in _encode([e], x, clip, naive)]
     cells = [(c, v) for e in encoders for c, v in ((e.ahead, x), (e.back, x.flip(0)))]
-    first = torch.cat([e.first for e in encoders]).expand(-1, x.shape[1], -1)
     if naive:
-        states = [
-            _one_by_one(c, v, h, clip) for (c, v), h in zip(cells, first.unbind(), strict=True)
-        ]
-        return list(torch.stack(states, 1).split(2, 1))
-    p = torch.stack([c.project(v) for c, v in cells], 1)
-    u = torch.stack([c.u for c, _ in cells])
-    return list(gru.sequence(p, first, u, clip).split(2, 1))
+        each = zip(cells, torch.cat(first).unbind(), strict=True)
+        states = torch.stack([_one_by_one(c, v, h, clip) for (c, v), h in each], 1)
+    else:
+        p = torch.stack([c.project(v) for c, v in cells], 1)
+        states = gru.sequence(p, torch.cat(first), torch.stack([c.u for c, _ in cells]), clip)
+    ahead, back = states[:, ::2], states[:, 1::2].flip(0)
+    return [torch.stack([a, b], 1) for a, b in zip(ahead.unbind(1), back.unbind(1), strict=True)]
 
 
 def _one_by_one(cell: GruWeights, x: Tensor, h: Tensor, clip: float) -> Tensor:
@@ -153,7 +158,7 @@ class Lfads(nn.Module):
         x = draw.dropped(x.transpose(0, 1))
         encoders = [self.ic_encoder] + ([self.ci_encoder] if c.controlled else [])
         states = _encode(encoders, x, c.clip, naive)
-        last = torch.cat([states[0][-1, 0], states[0][-1, 1]], -1)
+        last = torch.cat([states[0][-1, 0], states[0][0, 1]], -1)
         ic_mean, ic_logvar = self.to_ic(draw.dropped(last)).chunk(2, -1)
         ic_var = ic_logvar.exp() + c.ic_var_floor
         g = self.to_gen(ic_mean + ic_var.sqrt() * draw.normal(*ic_mean.shape))
@@ -169,7 +174,7 @@ class Lfads(nn.Module):
         fac = F.normalize(self.to_factors, dim=1).t()
         if ci is None:
             return self._free(g, fac, draw, naive)
-        ahead, back = ci[:, 0], ci[:, 1].flip(0)
+        ahead, back = ci.unbind(1)
         none = ahead.new_zeros(c.lag, b, c.ci_enc)
         known = torch.cat(
             [torch.cat([none, ahead[: -c.lag]]), torch.cat([back[c.lag :], none])], -1
@@ -186,10 +191,13 @@ class Lfads(nn.Module):
             fac,
         )
         noise = Noise(draw.normal(t, b, c.co), draw.keep(t, b, c.factors), draw.keep(t, b, c.gen))
+        calm = not draw.sample and not draw.rate
         p = draw.dropped(known) @ con_e + self.controller.b
         f = draw.dropped(g) @ fac
-        run = decode_naive if naive else decode
-        return run(p, self.con_first.expand(b, -1), g, f, noise, weights, c.clip)
+        first = self.con_first.expand(b, -1)
+        if naive:
+            return decode_naive(p, first, g, f, None if calm else noise, weights, c.clip)
+        return decode(p, first, g, f, noise, weights, c.clip)
 
     def _free(self, g: Tensor, fac: Tensor, draw: "_Draw", naive: bool) -> Decoded:
         """The generator on its own: only its initial state says what it does."""

@@ -50,16 +50,20 @@ class Noise(NamedTuple):
 
 
 def decode_naive(
-    p: Tensor, c: Tensor, g: Tensor, f: Tensor, noise: Noise, w: Weights, clip: float = CLIP
+    p: Tensor, c: Tensor, g: Tensor, f: Tensor, noise: Noise | None, w: Weights, clip: float = CLIP
 ) -> Decoded:
-    """As ``decode``, one step after the other: for export, and to compare with."""
+    """As ``decode``, one step after the other: for export, and to compare with.
+
+    Without ``noise``, means stand for what would be drawn.
+    """
     said: list[tuple[Tensor, ...]] = []
     for t in range(p.shape[0]):
-        c = step(p[t] + (f * noise.keep_f[t]) @ w.con_f, c, w.con_u, clip)
+        f = f * noise.keep_f[t] if noise else f
+        c = step(p[t] + f @ w.con_f, c, w.con_u, clip)
         m, v = (c @ w.co + w.co_b).chunk(2, -1)
-        u = m + torch.exp(0.5 * v) * noise.eps[t]
+        u = m + torch.exp(0.5 * v) * noise.eps[t] if noise else m
         g = step(u @ w.gen_w + w.gen_b, g, w.gen_u, clip)
-        f = (g * noise.keep_g[t]) @ w.fac
+        f = (g * noise.keep_g[t] if noise else g) @ w.fac
         said.append((f, m, v, u))
     return Decoded(*(torch.stack(part) for part in zip(*said, strict=True)))
 

@@ -50,6 +50,9 @@ class WindowLfads(nn.Module):
         super().__init__()
         if not 0 <= lag < net.config.bins:
             raise ValueError(f"lag must be 0 to {net.config.bins - 1} bins, is {lag}")
+        controlled = [net.ci_encoder] if net.config.controlled else []
+        if any((e.first.abs() > net.config.clip).any() for e in (net.ic_encoder, *controlled)):
+            raise ValueError("an encoder begins beyond the clip, which ONNX's GRU does not apply")
         self.net, self.scaled, self.lag = net, scaled, lag
 
     def forward(self, window: Tensor) -> Tensor:

@@ -100,6 +100,14 @@ def test_a_window_is_read_so_many_bins_before_its_end(tmp_path):
         WindowLfads(net, Scaled(3), lag=12)
 
 
+def test_a_window_whose_encoder_begins_beyond_the_clip_is_refused():
+    net = Lfads(LfadsConfig(3, bins=12, ic_enc=6, ci_enc=6, con=5, co=2, ic=3, gen=8, factors=4))
+    with torch.no_grad():
+        net.ci_encoder.first[1, 0, 2] = -5.5
+    with pytest.raises(ValueError, match="beyond the clip"):
+        WindowLfads(net, Scaled(3), lag=4)
+
+
 def test_a_window_exports_as_one_static_graph(tmp_path):
     torch.manual_seed(1)
     net = Lfads(LfadsConfig(3, bins=12, ic_enc=6, ci_enc=6, con=5, co=2, ic=3, gen=8, factors=4))
