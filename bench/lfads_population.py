@@ -17,7 +17,7 @@ from training import emg_recordings
 from training.crossval_results import write_json
 from training.emg_decoding import LEARNED, truth_r2
 from training.fit_lfads import fit_lfads
-from training.lfads_config import Data, LfadsRun
+from training.lfads_config import LfadsRun, usual
 from training.lfads_person import Person, activation, people, windows_of
 from training.pbt import Search, search_lfads
 
@@ -98,8 +98,8 @@ def _judged(net: Lfads, person: Person, truth: Any, validation: float, start: fl
 
 
 def _run() -> LfadsRun:
-    run = LfadsRun(data=Data(set=BED, seed=SEED))
-    return replace(run, search=SEARCH)
+    run = usual(BED)
+    return replace(run, data=replace(run.data, seed=SEED), search=SEARCH)
 
 
 def _settings() -> Json:

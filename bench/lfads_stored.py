@@ -18,7 +18,7 @@ from training import emg_recordings
 from training.crossval_results import write_json
 from training.emg_recordings import Recording, recordings
 from training.fit_lfads import Epoch
-from training.lfads_config import Data, LfadsRun
+from training.lfads_config import LfadsRun, usual
 from training.lfads_study import study
 
 FOLDER = Path(__file__).parent / "results" / "lfads"
@@ -52,7 +52,8 @@ class Unit:
     def run(self) -> LfadsRun:
         """Its settings: the defaults."""
         seed = int(self.who) if self.set in BEDS else 1
-        run = LfadsRun(data=Data(set=self.set, seed=seed))
+        run = usual(self.set)
+        run = replace(run, data=replace(run.data, seed=seed))
         return replace(run, fit=replace(run.fit, epochs=SHORT_EPOCHS)) if self.short else run
 
     def recordings(self) -> list[Recording]:

@@ -23,7 +23,8 @@ def envelopes(
 ) -> dict[str, tuple[str, F64]]:
     """For every output of activation, the envelope of its channel at each EMG sample.
 
-    ``named`` are the name of an output, its model, and its place among the model's outputs.
+    As late as the model, so that the two are of the same moment.  ``named`` are the name of an
+    output, its model, and its place among the model's outputs.
     """
     info, chunks = recording.emg_info, list(recording.chunks())
     if info is None or not chunks:
@@ -40,7 +41,10 @@ def envelopes(
             (source,) = (i for i in spec.inputs if i.source == "emg")
             x = emg[:, info.channels.index(source.channels[place])]
             rectified = np.abs(scipy.signal.sosfiltfilt(high, x))
-            found[name] = ("emg_seq", scipy.signal.sosfiltfilt(low, rectified))
+            envelope = scipy.signal.sosfiltfilt(low, rectified)
+            waits = round(spec.delay_ms * info.fs_hz / 1000)
+            late = np.concatenate([np.zeros(waits), envelope])[: len(envelope)]
+            found[name] = ("emg_seq", late)
     return found
 
 

@@ -11,7 +11,7 @@ F32 = NDArray[np.float32]
 
 
 class Carry:
-    """``look`` gives the values of all models one, two, ... ticks from now.
+    """``look``, once a tick, gives the values of all models one, two, ... ticks from now.
 
     Only as far as every model looks: a state that is half foreseen and half held would say neither.
     """
@@ -20,12 +20,11 @@ class Carry:
         self._estimators = estimators
         reach = [e.spec.ahead_ms[-1] if e.spec.ahead_ms else 0.0 for e in estimators]
         self.ticks = int(min(reach, default=0.0) / period_ms + 1e-9)
+        self._since = [0] * len(estimators)  # ticks since each had new values
         at_ms = period_ms * np.arange(1, self.ticks + 1)
         # Rows of (values, ahead) are at 0 and ahead_ms; between them a straight line.
         self._weights = [
-            np.stack(
-                [np.interp(at_ms, (0.0, *e.spec.ahead_ms), row) for row in _rows(e)], axis=1
-            ).astype(np.float32)
+            np.stack([np.interp(at_ms, (0.0, *e.spec.ahead_ms), row) for row in _rows(e)], axis=1)
             for e in estimators
             if self.ticks
         ]
@@ -34,21 +33,26 @@ class Carry:
             for side in ("min", "max")
         )
 
-    def look(self) -> F32 | None:
-        """``(ticks, values of all models)``, a copy; None where some model does not look ahead.
+    def look(self, stepped: Sequence[bool]) -> F32 | None:
+        """``(ticks, values of all models)`` float32, a copy; None where some model does not look
+        ahead, or not far enough from its last data.
 
-        NaN in rows that are not plausible.
+        ``stepped``: which models had new values in this tick.  NaN in rows that are not plausible.
         """
         if not self.ticks:
             return None
+        since = [0 if new else n + 1 for new, n in zip(stepped, self._since, strict=True)]
+        self._since = since
+        left = self.ticks - max(since)
+        if left <= 0:
+            return None
         parts = [
-            w @ np.concatenate([e.values[None], e.ahead])
-            for w, e in zip(self._weights, self._estimators, strict=True)
+            w[n : n + left] @ np.concatenate([e.values[None], e.ahead])
+            for w, e, n in zip(self._weights, self._estimators, since, strict=True)
             if e.ahead is not None
         ]
-        rows: F32 = np.concatenate(parts, axis=1)
-        plausible = ((rows >= self._low) & (rows <= self._high)).all(1)
-        rows[~plausible] = np.nan
+        rows = np.concatenate(parts, axis=1).astype(np.float32)
+        rows[~((rows >= self._low) & (rows <= self._high)).all(1)] = np.nan
         return rows
 
 
@@ -57,8 +61,11 @@ def _rows(e: Estimator) -> NDArray[np.float64]:
 
 
 def foreseen(ahead: F32 | None, behind: int) -> F32 | None:
-    """The row for ``behind`` ticks after a result; None beyond what was seen, or not plausible."""
-    if ahead is None or not 1 <= behind <= len(ahead):
+    """What a result says of ``behind`` ticks later, or the last that it says of before.
+
+    Never older than that: the stream must not step back.  None where nothing plausible was seen.
+    """
+    if ahead is None or behind < 1:
         return None
-    row: F32 = ahead[behind - 1]
-    return None if np.isnan(row[0]) else row
+    known = np.flatnonzero(~np.isnan(ahead[:behind, 0]))
+    return ahead[known[-1]] if len(known) else None

@@ -87,6 +87,9 @@ class Estimator:
         if spec.ahead:
             self.ahead = self.engine.outputs[spec.ahead].reshape(-1, len(spec.outputs))
         self._delay_ns = int(spec.delay_ms * 1e6)
+        # In steps: how long after a bad one, and after a beginning, values are not to be used.
+        self._delay = math.ceil(spec.delay_ms / spec.period_ms)
+        self._settle = self._doubtful = math.ceil(spec.settle_ms / spec.period_ms)
         self._states = [
             (self.engine.inputs[s.input], self.engine.outputs[s.output]) for s in spec.states
         ]
@@ -137,17 +140,22 @@ class Estimator:
                 tensor[...] = image
             self._frame_seq, self._frame_t_ns = frame.seq, frame.t_ns
         if self.emg is None:
-            return fresh and self._step(unreliable=False)
+            if fresh:
+                self.fault = self._step(unreliable=False)
+            return fresh
         self._hops.extend(hops)
         if len(self._hops) > MAX_STEPS:
             self._catch_up()
-        stepped = False
+        stepped = fault = False
         while self._hops:
             hop = self._hops.popleft()
             self._features[...] = hop.features
             self.emg_used_ns = hop.t_ns
             if not self._us or self._frame_seq >= 0:
-                stepped = self._step(hop.unreliable)
+                # One bad step of several is not hidden by the good ones after it.
+                fault |= self._step(hop.unreliable)
+                stepped = True
+        self.fault = fault if stepped else self.fault
         return stepped
 
     @property
@@ -164,8 +172,13 @@ class Estimator:
         while len(self._hops) > KEEP_STEPS:
             self._hops.popleft()
             self.dropped_hops += 1
+        self._forget()
+
+    def _forget(self) -> None:
+        """The recurrent state begins from nothing, and what it says next with it."""
         for into, _ in self._states:
             into.fill(0)
+        self._doubtful = max(self._doubtful, self._settle)
 
     def fail(self) -> None:
         """Nothing is known until the next update that works."""
@@ -194,6 +207,7 @@ class Estimator:
             self._features = tensor
 
     def _step(self, unreliable: bool) -> bool:
+        """Run the network once; whether its values must not be used."""
         self.infer_start_ns = self.infer_start_ns or now_ns()
         self.engine.run()
         for into, out in self._states:
@@ -206,12 +220,14 @@ class Estimator:
             values += doubts
             # No SD is 0: that would be a certainty that no measurement gives.
             plausible &= all(0.0 < s <= m for s, m in zip(doubts, self._max_sd, strict=True))
-        self.fault = unreliable or not plausible
+        if unreliable:  # a model that waits speaks of this step later, too
+            self._doubtful = max(self._doubtful, 1 + self._delay)
+        fault = self._doubtful > 0 or not plausible
+        self._doubtful = max(0, self._doubtful - 1)
         if not plausible and not all(map(math.isfinite, values)):
-            for into, _ in self._states:  # or one NaN would stay in the recurrent state for ever
-                into.fill(0)
+            self._forget()  # or one NaN would stay in the recurrent state for ever
         self.us_used_ns = self._frame_t_ns
-        return True
+        return fault
 
 
 def look_at(frame: Frame, estimators: Sequence[Estimator]) -> Look:

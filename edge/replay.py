@@ -113,10 +113,12 @@ def replay(recording: Recording, estimators: list[Estimator]) -> Report:
         tick, behind = int(row["tick"]), int(row["late"])
         if not behind:
             frame, chunks, complete = cutter.cut(int(row["us_seq"]), int(row["emg_seq"]))
+            stepped = []
             for e in estimators:
                 hops = [hop for chunk in chunks for hop in e.hear(chunk)]
-                e.update(frame, e.look(frame) if frame else (), hops)
-            results[tick] = _Again(*join(estimators)[:2], carry.look()) if complete else None
+                stepped.append(e.update(frame, e.look(frame) if frame else (), hops))
+            ahead = carry.look(stepped)
+            results[tick] = _Again(*join(estimators)[:2], ahead) if complete else None
             results.pop(tick - 1000, None)
         if not row["sent_ns"] or tick not in states:
             continue

@@ -184,22 +184,25 @@ class Tick:
             last = self._heard[-1].chunk
             self._emg_seq = last.seq + len(last.data)
         assembled_ns = now_ns()
-        fault = False
+        fault, stepped = False, []
         for k, e in enumerate(self._estimators):
             hops = [hop for heard in self._heard for hop in heard.hops[k]]
+            new = False
             try:
                 if look is None:
-                    e.update(None, (), hops)
+                    new = e.update(None, (), hops)
                 else:
-                    e.update(look.frame, look.images[k], hops)
+                    new = e.update(look.frame, look.images[k], hops)
             except Exception as error:  # the tick never stops: say FAULT and count
                 self._failed(tick, e, error)
+            stepped.append(new)
             fault = fault or e.fault
         values, sd, t_ns = join(self._estimators)
+        ahead = self._carry.look(stepped)
         done_ns = now_ns()
         started = [e.infer_start_ns for e in self._estimators if e.infer_start_ns]
         return Result(
-            tick, t_ns, values, sd, fault, self._carry.look(), self._us_seq,
+            tick, t_ns, values, sd, fault, ahead, self._us_seq,
             min((e.us_used_ns for e in self._estimators if e.uses_us), default=UNKNOWN_NS),
             self._emg_seq,
             min((e.emg_used_ns for e in self._estimators if e.emg), default=UNKNOWN_NS),

@@ -36,6 +36,7 @@ def personal_spec(spec: ModelSpec, m: SubjectMap) -> ModelSpec:
         outputs=outputs,
         values=f"{spec.values}_wearer",
         sd=f"{spec.sd}_wearer" if spec.sd else "",
+        ahead=f"{spec.ahead}_wearer" if spec.ahead else "",
         wearer=m.wearer,
     )
 
@@ -65,6 +66,10 @@ def write_personalised(
     changes = [Affine(bundle.spec.values, spec.values, gain, offset)]
     if spec.sd:
         changes.append(Affine(bundle.spec.sd, spec.sd, sd_gain, np.zeros_like(sd_gain)))
+    if spec.ahead:
+        rows = len(spec.ahead_ms)
+        later = np.tile(gain, rows), np.tile(offset, rows)
+        changes.append(Affine(bundle.spec.ahead, spec.ahead, *later))
     extra = {FILE: m.to_json() + "\n"}
     if (bundle.path / METRICS).is_file():  # of the population's network, as its card says
         extra[METRICS] = (bundle.path / METRICS).read_text(encoding="utf-8")

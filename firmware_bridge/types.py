@@ -84,7 +84,7 @@ class MuscleState:
     """What leaves the tick.  A value that is not known is NaN, and flagged."""
 
     seq: int  # the tick
-    t_ns: int  # newest datum of the most delayed input used; UNKNOWN_NS before any
+    t_ns: int  # what the values are of: the most delayed input, less a model's own delay
     flags: int  # bits of Flag; plain, because IntFlag arithmetic is slow in the tick
     values: NDArray[np.float32]  # (n,), named by the info packet
     sd: NDArray[np.float32] | None = None  # (n,), same units

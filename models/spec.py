@@ -70,6 +70,7 @@ class ModelSpec:
     maps: str = ""  # output tensor (1, k, lines, samples): where what is; "" = none
     map_names: tuple[str, ...] = ()  # what each of the k maps is the probability (0..1) of
     delay_ms: float = 0.0  # values are of this long before the newest datum: a smoother waits
+    settle_ms: float = 0.0  # after it began from nothing, values of this long are not to be used
     ahead: str = ""  # output tensor (1, k * n): all values at each time of ahead_ms; "" = none
     ahead_ms: tuple[float, ...] = ()  # after the time that values are of, rising
     version: int = SPEC_VERSION
@@ -162,8 +163,11 @@ def _check_outputs(spec: ModelSpec) -> None:
         raise SpecError(f"spec {spec.name!r}: maps and map_names go together")
     if spec.maps and not any(i.source == "us" for i in spec.inputs):
         raise SpecError(f"spec {spec.name!r}: maps lie over an image; it has no us input")
-    if not spec.delay_ms >= 0:
-        raise SpecError(f"spec {spec.name!r}: delay_ms must not be negative, is {spec.delay_ms}")
+    for name in ("delay_ms", "settle_ms"):
+        if not 0 <= (value := getattr(spec, name)) < math.inf:
+            raise SpecError(f"spec {spec.name!r}: {name} must be 0 or more, is {value}")
+    if spec.ahead and spec.sd:
+        raise SpecError(f"spec {spec.name!r}: ahead has no SD of its own: leave out one of the two")
     times = (0.0, *spec.ahead_ms)
     if bool(spec.ahead) != bool(spec.ahead_ms) or (spec.ahead and not spec.values):
         raise SpecError(f"spec {spec.name!r}: ahead and ahead_ms go together, and with values")

@@ -15,6 +15,7 @@ from models.lfads import Lfads
 from models.spec import ModelSpec, State
 from models.streaming import BIN_MS, Twin, TwinAt, WindowLfads
 from training.card import Facts, card
+from training.distil import TwinFit
 from training.emg_baselines import LOW_PASS_HZ, low_pass
 from training.evaluate import METRICS, metrics_json
 from training.lfads_config import Device
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 
 F64 = NDArray[np.float64]
 EXAMPLES = 8
+SETTLE_MS = BIN_MS * TwinFit().settle  # a twin's first words are not what it was judged by
 BEYOND = 3.0  # times the largest value of the teacher: what is not plausible any more
 LINEAR = (
     "Truth here is what LFADS says in hindsight, in its own scale; no instrument measures "
@@ -51,6 +53,7 @@ def write_twin(
         states=(State("h", "h_next", (1, twin.config.hidden)),),
         wearer=person.name,
         delay_ms=device.lag_ms,
+        settle_ms=SETTLE_MS,
         ahead="ahead",
         ahead_ms=at.ahead_ms,
     )
@@ -78,6 +81,7 @@ def write_window(
         period_ms=BIN_MS * hop,
         wearer=person.name,
         delay_ms=device.lag_ms,
+        settle_ms=BIN_MS * bins,  # zeros before the first window is full
     )
     heard = _heard(person)
     starts = range(0, len(heard) - bins, max(1, (len(heard) - bins) // EXAMPLES))

@@ -43,11 +43,6 @@ class EmgChain:
                 f"{self.fs_hz:g} samples/s do not fill bins of {BIN_MS:g} ms evenly: resample to a "
                 f"multiple of {BIN_HZ:g}, for example with scipy.signal.resample_poly"
             )
-        if self.fs_hz <= 2 * HIGHPASS_HZ:
-            raise ValueError(
-                f"{self.fs_hz:g} samples/s: nothing is left above {HIGHPASS_HZ:g} Hz; "
-                "EMG needs 1000 or more"
-            )
 
     @property
     def hop(self) -> int:

@@ -37,8 +37,9 @@ def low_pass(bins: F64, hz: float, causal: bool = False) -> F64:
 class Bayes:
     """Sanger 2007: what amplitude makes these samples likely, if amplitudes drift and jump?
 
-    ``diffusion`` and ``jump`` per second, as alpha and beta of the paper; ``hofmann`` takes the
-    samples for Laplace-distributed, else Gaussian.
+    ``diffusion`` per second as alpha of the paper; ``jump`` per second is the chance to go
+    anywhere, beta times the levels of the grid.  ``hofmann`` takes the samples for
+    Laplace-distributed, else Gaussian.
     """
 
     diffusion: float = 1e-3

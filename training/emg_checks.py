@@ -13,6 +13,7 @@ STILL_S = 0.1  # an electrode in contact is never constant for longer
 AT_RAIL = 0.001  # share of samples exactly at an extreme; noise touches its own once
 HUM_SHARE = 0.5  # of the power above 20 Hz within 1 Hz of the mains and its harmonics
 SWAP_GAIN = 0.5  # how much nearer, relative, the pattern must be with two channels exchanged
+WEAK = 0.02  # of the median channel's effort
 DRIFT = 0.02  # of the rate that the clock tells from the one announced
 CLOCK_S = 5.0  # of a recording, before its clock is believed: chunks arrive in bursts
 
@@ -21,7 +22,7 @@ CLOCK_S = 5.0  # of a recording, before its clock is believed: chunks arrive in 
 class Finding:
     """Something wrong; ``fatal`` where nothing can be learned from the channel as it is."""
 
-    kind: str  # missing, dead, saturated, hum, copy, swapped, rate
+    kind: str  # missing, dead, saturated, weak, hum, copy, swapped, rate
     channels: tuple[str, ...]
     remedy: str
     fatal: bool = True
@@ -57,6 +58,7 @@ def examine(
     known = {c for f in found for c in f.channels if f.fatal}
     good = [k for k, name in enumerate(channels) if name not in known]
     found += _copies(x[:, good], [channels[k] for k in good])
+    found += _weak(x[:, good], fs_hz, [channels[k] for k in good])
     return sorted(found, key=lambda f: not f.fatal)
 
 
@@ -132,6 +134,20 @@ def _channel(x: F64, name: str, fs_hz: float, mains_hz: float) -> list[Finding]:
         text = f"{100 * share:.0f} % of its power is mains hum: check the ground and its electrode"
         return [Finding("hum", (name,), text)]
     return []
+
+
+def _weak(x: F64, fs_hz: float, channels: Sequence[str]) -> list[Finding]:
+    """A lead that is off hears its amplifier's noise: never still, and far below the others."""
+    if len(channels) < 3:
+        return []
+    high = scipy.signal.butter(4, 65.0, "high", fs=fs_hz, output="sos")
+    effort = np.quantile(np.abs(scipy.signal.sosfilt(high, x, axis=0)), 0.95, axis=0)
+    text = "hardly any EMG beside the others': is the lead off, the muscle never used?"
+    return [
+        Finding("weak", (name,), text, fatal=False)
+        for name, size in zip(channels, effort, strict=True)
+        if size < WEAK * np.median(effort)
+    ]
 
 
 def _copies(x: F64, channels: Sequence[str]) -> list[Finding]:

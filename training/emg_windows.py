@@ -13,8 +13,8 @@ F64 = NDArray[np.float64]
 class Windows:
     """How recordings are cut.  Raises ValueError for what cannot be merged again."""
 
-    bins: int = 100
-    overlap: int = 25  # bins that a window shares with the next
+    bins: int = 250
+    overlap: int = 60  # bins that a window shares with the next
     every: int = 5  # one in so many blocks validates
     block: int = 1  # windows of a block; more leave fewer bins that both sides see
     dense: int = 3  # training windows begin so much closer to each other: short recordings hold few

@@ -54,8 +54,10 @@ class Device:
         lags = [BIN_MS * lag for lag in LAGS]
         if self.kind == "twin" and self.lag_ms not in lags:
             raise ValueError(f"device.lag_ms must be one of {lags}, is {self.lag_ms:g}")
-        if not self.lag_ms >= 0 or self.window_hop_bins < 1:
-            raise ValueError("device.lag_ms must not be negative, window_hop_bins not less than 1")
+        if not self.lag_ms >= 0 or self.lag_ms % BIN_MS or self.window_hop_bins < 1:
+            raise ValueError(
+                f"device.lag_ms must be 0 or a multiple of {BIN_MS:g}, window_hop_bins 1 or more"
+            )
 
     @property
     def lag(self) -> int:
@@ -75,16 +77,36 @@ class LfadsRun:
     twin: TwinFit = field(default_factory=TwinFit)
     device: Device = field(default_factory=Device)
 
+    def __post_init__(self) -> None:
+        d, bins = self.device, self.windows.bins
+        if d.kind == "window" and (bins % d.window_hop_bins or not d.lag < bins):
+            raise ValueError(
+                f"device: windows of {bins} bins need a window_hop_bins that fills them, not "
+                f"{d.window_hop_bins}, and a lag_ms below {BIN_MS * bins:g}, not {d.lag_ms:g}"
+            )
 
-def load_lfads(file: Path | None) -> LfadsRun:
-    """A TOML file, or the defaults.  Raises ConfigError."""
+
+def usual(name: str) -> LfadsRun:
+    """The defaults for a set.  EMG of the test beds is plain noise and has no motor units: 10 ms
+    are enough to hide, and windows of 200 ms, the paper's, to learn from.
+    """
+    run = LfadsRun(data=Data(set=name))
+    if not name.startswith("bed:"):
+        return run
+    fit = replace(run.fit, epochs=120, noise=replace(run.fit.noise, block_bins=5))
+    return replace(run, windows=Windows(bins=100, overlap=25), fit=fit)
+
+
+def load_lfads(file: Path | None, name: str | None = None) -> LfadsRun:
+    """A TOML file, or the defaults, for the set ``name`` or the file's own.  Raises ConfigError."""
     if file is None:
-        return LfadsRun()
+        return usual(name or Data().set)
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as e:
         raise ConfigError(f"cannot read {file}: {e}") from e
-    return parse_toml(LfadsRun, text, str(file))
+    run = parse_toml(LfadsRun, text, str(file))
+    return replace(run, data=replace(run.data, set=name)) if name else run
 
 
 def token(run: LfadsRun) -> LfadsRun:

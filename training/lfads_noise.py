@@ -54,7 +54,7 @@ def lesson(x: Tensor, hidden: float, noise: InputNoise, rng: torch.Generator) ->
         k = 1 / noise.grain**2
         # torch draws Gamma variates from its global generator only: seed it from ours.
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(torch.randint(2**31, (), generator=rng)))
+            torch.manual_seed(int(torch.randint(2**31, (), generator=rng, device=rng.device)))
             shown = shown * torch.distributions.Gamma(k, k).sample(x.shape).to(x)
     if not hidden:
         return Lesson(shown, target, torch.ones_like(x))

@@ -13,7 +13,7 @@ from models.lfads import Lfads, LfadsConfig
 from training.checkpoint import weights
 from training.emg import EmgChain, Scale
 from training.emg_baselines import low_pass
-from training.emg_checks import Finding, pattern, require_fit, swapped
+from training.emg_checks import EmgUnfit, Finding, examine, pattern, swapped
 from training.emg_recordings import Recording
 from training.emg_windows import Windows
 from training.fit_lfads import EmgWindows, infer
@@ -109,8 +109,12 @@ def _person(name: str, recordings: Sequence[Recording], data: Data) -> Person:
             )
     chain = EmgChain(first.fs_hz, data.mains_hz)
     warnings: list[Finding] = []
+    fatal: list[Finding] = []
     for r in recordings:
-        warnings += require_fit(r.emg_uv, r.fs_hz, r.channels, data.mains_hz)
+        for f in examine(r.emg_uv, r.fs_hz, r.channels, data.mains_hz):
+            (fatal if f.fatal else warnings).append(replace(f, remedy=f"{r.name}: {f.remedy}"))
+    if fatal:
+        raise EmgUnfit(fatal)
     bins = [chain.bins(r.emg_uv) for r in recordings]
     first_pattern, *others = (low_pass(x, PATTERN_HZ) for x in bins)
     for r, envelopes in zip(recordings[1:], others, strict=True):

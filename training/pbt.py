@@ -11,7 +11,7 @@ import os
 import random
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -75,12 +75,12 @@ class Found(NamedTuple):
     history: list[dict[str, float]]  # one row per member and generation: settings, scores
 
 
-def first_settings(member: int, search: Search) -> Hyper:
+def first_settings(member: int, search: Search, usual: Hyper) -> Hyper:
     """Where a member begins: the first as a single run does, the others drawn, log-uniform where
     a range is wide.
     """
     if member == 0:
-        return Hyper()
+        return usual
     rng = random.Random(f"{search.seed} {member}")
     drawn = {}
     for name, r in RANGES.items():
@@ -142,7 +142,8 @@ def search_lfads(
     """
     from training.pbt_ray import run
 
-    LfadsTraining(data, config, fit, schedule=False)  # what is wrong with the data is said here
+    # What is wrong with the data is said here, and not by a worker.
+    LfadsTraining(data, config, replace(fit, device="cpu"), schedule=False)
     return run(data, config, fit, search, folder.absolute(), workers, address, report)
 
 
@@ -182,9 +183,9 @@ def environment() -> dict[str, str]:
     return {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
 
 
-def first_population(search: Search) -> list[dict[str, float]]:
-    """Settings of every member before the first generation."""
-    return [asdict(first_settings(m, search)) for m in range(search.members)]
+def first_population(search: Search, usual: Hyper) -> list[dict[str, float]]:
+    """Settings of every member before the first generation; ``usual`` are a single run's."""
+    return [asdict(first_settings(m, search, usual)) for m in range(search.members)]
 
 
 def best_of(history: Sequence[dict[str, float]]) -> list[float]:

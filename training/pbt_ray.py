@@ -6,6 +6,7 @@ had died.  A task that dies is begun again by Ray; what is done is on disk after
 """
 
 import json
+import math
 import os
 import random
 import tempfile
@@ -20,7 +21,7 @@ import torch
 from models.lfads import Lfads, LfadsConfig
 from training.crossval import claim
 from training.crossval_results import write_json
-from training.fit_lfads import EmgWindows, Hyper, LfadsFit, LfadsTraining
+from training.fit_lfads import EmgWindows, Hyper, LfadsFit, LfadsTraining, digest
 from training.pbt import (
     METRIC,
     Found,
@@ -51,7 +52,8 @@ def run(
 ) -> Found:
     """See ``training.pbt.search_lfads``."""
     folder.mkdir(parents=True, exist_ok=True)
-    key = {"model": asdict(config), "fit": asdict(fit), "search": asdict(search)}
+    settings = {"model": asdict(config), "fit": asdict(fit), "search": asdict(search)}
+    key = settings | {"windows": digest(data)}
     claim(folder / "key.json", dict(json.loads(json.dumps(key))))
     where: dict[str, Any] = {"address": address} if address else {"num_cpus": workers}
     ray.init(
@@ -63,8 +65,9 @@ def run(
     try:
         gpus = 0.5 if fit.device == "cuda" else 0
         task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=LIVES)(generation)
-        population = _Population(folder, task, ray.put((data, config, fit, search)), report)
-        begins = {m: Begin(row, m) for m, row in enumerate(first_population(search))}
+        shared = ray.put((data, config, fit, search))
+        population = _Population(folder, task, shared, report, workers)
+        begins = {m: Begin(row, m) for m, row in enumerate(first_population(search, fit.hyper))}
         history: list[Row] = []
         for number in range(1, search.generations + 1):
             rows = population.live(number, begins)
@@ -81,9 +84,11 @@ def run(
             history.append(settled)
             if settled[METRIC] < best[METRIC]:
                 best, last = settled, number + 1
-        found = torch.load(_file(folder, last, int(best["member"])), weights_only=True)
+        found = torch.load(
+            _file(folder, last, int(best["member"])), map_location="cpu", weights_only=True
+        )
         net = Lfads(config)
-        net.load_state_dict({k: v.cpu() for k, v in found["net"].items()})
+        net.load_state_dict(found["net"])
         return Found(net.eval(), Hyper(**settings_of(best)), best[METRIC], history)
     finally:
         ray.shutdown()
@@ -139,8 +144,13 @@ def generation(
             run.set_rate(hyper.rate * (1 - k / epochs if settle else 1))
             now = run.epoch(hyper)
         run.state.save(path)
-        scores = {k: float(v) for k, v in now._asdict().items() if k != "number"}
+        scores = {k: _worst(v) for k, v in now._asdict().items() if k != "number"}
         return {"generation": number, "member": member, **scores, **settings}, path.read_bytes()
+
+
+def _worst(score: float) -> float:
+    """What is no number any more loses against everybody."""
+    return float(score) if math.isfinite(score) else math.inf
 
 
 @dataclass(frozen=True)
@@ -151,18 +161,21 @@ class _Population:
     task: Any
     shared: Any
     report: Report
+    workers: int  # members at once
 
     def live(self, number: int, begins: Mapping[int, Begin], settle: bool = False) -> list[Row]:
         """A generation of the members that begin it: their rows."""
-        waiting = {}
-        for member, begin in begins.items():
-            if _file(self.folder, number, member).with_suffix(".json").exists():
-                continue
-            last = _file(self.folder, number - 1, begin.source)
-            before = last.read_bytes() if number > 1 else None
-            job = self.task.remote(self.shared, member, number, begin.settings, before, settle)
-            waiting[job] = member
-        while waiting:
+        waiting: dict[Any, int] = {}
+        to_do = [
+            m for m in begins if not _file(self.folder, number, m).with_suffix(".json").exists()
+        ]
+        while to_do or waiting:
+            while to_do and len(waiting) < self.workers:
+                begin = begins[member := to_do.pop(0)]
+                last = _file(self.folder, number - 1, begin.source)
+                before = last.read_bytes() if number > 1 else None
+                job = self.task.remote(self.shared, member, number, begin.settings, before, settle)
+                waiting[job] = member
             (job,), _ = ray.wait(list(waiting))
             row, state = ray.get(job)
             path = _file(self.folder, number, waiting.pop(job))

@@ -9,7 +9,7 @@ from edge.bundle import Bundle
 from training.datasets import data_set
 from training.emg_recordings import recordings
 from training.fit_lfads import fit_lfads
-from training.lfads_config import Data, LfadsRun, token
+from training.lfads_config import token, usual
 from training.lfads_device import write_device
 from training.lfads_person import people, windows_of
 from training.readers import TA
@@ -21,7 +21,7 @@ WEARER = "tecchio-ta"
 
 def train_ta_activation(folder: Path, quick: bool = False) -> Bundle:
     """Fit on the active training trials of emg_torque_fascicle_ta.  Raises DataMissing."""
-    run = LfadsRun(data=Data(set="ta"))
+    run = usual("ta")
     run = token(run) if quick else run
     every = {r.name: replace(r, person=WEARER) for r in recordings("ta")}
     train = [every[name] for name in TA_TRAIN if name in every]

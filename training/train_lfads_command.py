@@ -2,7 +2,7 @@
 
 import json
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +43,7 @@ def train_lfads(
     """Exit codes: 0 every person has a network, 2 it could not begin, and why."""
     console = Console()
     try:
-        run = load_lfads(config)
-        run = replace(run, data=replace(run.data, set=data)) if data else run
+        run = load_lfads(config, data)
         folder = out or Path("out/lfads") / run.data.set.replace(":", "-")
         check_folder(folder, resume)
         run = token(run) if quick else run

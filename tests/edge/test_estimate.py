@@ -1,5 +1,7 @@
 """Values depend only on what went in: not on when, and not on how it was cut."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -120,6 +122,43 @@ def test_a_network_that_gives_nan_is_a_fault_and_recovers(adder):
     hear(e, chunk(10, ramp(10)))
     assert not e.fault
     assert np.isfinite(e.values).all()
+
+
+def test_one_bad_hop_of_several_in_a_tick_is_not_hidden_by_the_next(adder):
+    e = Estimator(load_bundle(str(adder)), SOURCES)
+    missing = ramp(HOP)
+    missing[:, 1] = np.nan
+    assert hear(e, chunk(0, missing), chunk(HOP, ramp(HOP)))
+    assert e.fault
+    hear(e, chunk(2 * HOP, ramp(HOP)))
+    assert not e.fault
+    e.engine.inputs["h"].fill(np.nan)
+    hear(e, chunk(3 * HOP, ramp(HOP)), chunk(4 * HOP, ramp(HOP)))
+    assert e.fault
+
+
+def test_a_model_that_waits_is_in_doubt_as_long_as_it_speaks_of_a_bad_hop(seer):
+    e = Estimator(load_bundle(str(seer)), SOURCES)  # 5 ms late, a hop is 10 ms
+    bad = ramp(HOP)
+    bad[:, 1] = np.nan
+    found = []
+    for k, data in enumerate([ramp(HOP), bad, ramp(HOP), ramp(HOP)]):
+        hear(e, chunk(k * HOP, data))
+        found.append(e.fault)
+    assert found == [False, True, True, False]
+
+
+def test_a_model_that_settles_is_in_doubt_at_first_and_after_it_forgot(adder):
+    bundle = load_bundle(str(adder))
+    bundle = replace(bundle, spec=replace(bundle.spec, settle_ms=20.0))
+    e = Estimator(bundle, SOURCES)
+    found = []
+    for k in range(5):
+        if k == 3:
+            e.engine.inputs["h"].fill(np.nan)
+        hear(e, chunk(k * HOP, ramp(HOP)))
+        found.append(e.fault)
+    assert found == [True, True, False, True, True]
 
 
 @pytest.mark.parametrize(("brightness", "sd"), [(3, 1.44), (2, np.inf), (1, 0.0), (0, np.nan)])

@@ -90,6 +90,8 @@ def test_refuses_a_spec_whose_parts_do_not_fit(text, says):
     ("fields", "says"),
     [
         ({"delay_ms": -1.0}, "delay_ms"),
+        ({"settle_ms": -1.0}, "settle_ms"),
+        ({"sd": "sd"}, "leave out one"),
         ({"ahead": ""}, "go together"),
         ({"ahead_ms": []}, "go together"),
         ({"ahead_ms": [20.0, 10.0]}, "rise"),

@@ -93,6 +93,13 @@ def test_exchanged_cables_are_noticed_and_a_fair_recording_is_not():
     assert (found.kind, found.channels, found.fatal) == ("swapped", ("b", "e"), False)
 
 
+def test_a_lead_that_is_off_is_weak_beside_the_others(good):
+    off = good.copy()
+    off[:, 1] = 0.5 * np.random.default_rng(1).standard_normal(len(off))
+    (found,) = examine(off, FS_HZ, NAMES)
+    assert (found.kind, found.channels, found.fatal) == ("weak", ("GM",), False)
+
+
 def test_a_clock_that_tells_another_rate():
     assert rate_off(20_000, 20.1, 1000.0) is None
     assert "1000.0" in str(rate_off(20_000, 20.0, 2000.0))

@@ -54,7 +54,7 @@ def test_training_windows_are_denser_and_leave_the_validation_alone(length, dens
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"overlap": 51}, {"overlap": -1}, {"every": 1}, {"block": 0}, {"dense": 0}]
+    "wrong", [{"overlap": 126}, {"overlap": -1}, {"every": 1}, {"block": 0}, {"dense": 0}]
 )
 def test_windows_that_cannot_be_merged_are_refused(wrong):
     with pytest.raises(ValueError, match="windows"):

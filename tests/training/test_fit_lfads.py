@@ -9,9 +9,16 @@ import torch
 from models.lfads import LfadsConfig
 from training.checkpoint import weights
 from training.fit_lfads import EmgWindows, Hyper, LfadsFit, fit_lfads, infer
+from training.lfads_noise import InputNoise
 
 CONFIG = LfadsConfig(6, bins=20, ic_enc=16, ci_enc=16, con=12, co=1, ic=8, gen=16, factors=3)
-FIT = LfadsFit(epochs=3, batch=32, hyper=Hyper(rate=1e-2, hidden=0.2))
+FIT = LfadsFit(
+    epochs=3,
+    batches=8,
+    batch=32,
+    hyper=Hyper(rate=1e-2, hidden=0.2),
+    noise=InputNoise(block_bins=5),
+)
 
 
 def activation(n, seed):
@@ -51,6 +58,14 @@ def test_samples_agree_with_means_on_average(data, fitted):
     one, many = infer(net, data.validate[:4]), infer(net, data.validate[:4], samples=50)
     assert np.corrcoef(one.ravel(), many.ravel())[0, 1] > 0.9
     np.testing.assert_array_equal(many, infer(net, data.validate[:4], samples=50))
+
+
+def test_a_fit_does_not_go_on_with_other_windows(data, tmp_path):
+    path = tmp_path / "lfads.checkpoint"
+    fit_lfads(data, CONFIG, FIT, checkpoint=path)
+    other = data._replace(train=data.train[::-1].copy())
+    with pytest.raises(ValueError, match="other settings"):
+        fit_lfads(other, CONFIG, FIT, checkpoint=path)
 
 
 def test_a_killed_fit_goes_on_to_the_weights_it_would_have_had(data, tmp_path):

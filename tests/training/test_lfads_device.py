@@ -9,15 +9,16 @@ from edge.bundle import CARD, load_bundle
 from edge.estimate import Estimator, Sources
 from firmware_bridge.types import Chunk
 from models.streaming import LAGS
-from training import emg_recordings
+from training import emg_recordings, lfads_device
 from training.distil import aligned, follow
+from training.emg_checks import EmgUnfit
 from training.emg_recordings import bed_recording
 from training.emg_windows import Windows
 from training.fit_lfads import fit_lfads
 from training.lfads_config import Data, Device, LfadsRun, token
 from training.lfads_device import write_device
 from training.lfads_person import people, windows_of
-from training.lfads_streams import lessons, slide, teach
+from training.lfads_streams import FIRST_HALF, WHOLE, lessons, slide, teach
 
 HOP = 40  # samples that arrive at once: 20 ms at 2000 Hz
 
@@ -97,12 +98,75 @@ def test_the_card_judges_what_taught_nothing(fitted, tmp_path):
     assert "| later |" in (bundle.path / CARD).read_text()
 
 
+def test_without_recordings_kept_out_the_first_half_teaches_and_the_second_judges(
+    fitted, tmp_path, monkeypatch
+):
+    net, person, run = fitted
+    found = {}
+
+    def judged(person, said, teacher):
+        found["said"] = said
+        raise StopIteration
+
+    def follow(part, bins):
+        return np.full((len(bins), 9, bins.shape[1]), part[1])
+
+    monkeypatch.setattr(lfads_device, "teach", lambda taught, person, fit, part=WHOLE: part)
+    monkeypatch.setattr(lfads_device, "write_twin", lambda *args: None)
+    monkeypatch.setattr(lfads_device, "follow", follow)
+    monkeypatch.setattr(lfads_device, "judged", judged)
+    with pytest.raises(StopIteration):
+        write_device(tmp_path, net, person, run)
+    (said,) = found["said"]
+    middle = len(said) // 2
+    assert np.isnan(said[:middle]).all()
+    assert np.nanmax(said[middle:]) == FIRST_HALF[1]
+
+
+def test_states_before_a_network_has_settled_are_faults(fitted, tmp_path):
+    net, person, run = fitted
+    (recording,) = person.recordings
+    bundle = write_device(tmp_path, net, person, run)
+    e = Estimator(bundle, Sources(None, recording.fs_hz, recording.channels))
+    faults = []
+    for start in range(0, 16 * HOP, HOP):
+        data = recording.emg_uv[start : start + HOP].astype(np.float32)
+        e.update(None, (), e.hear(Chunk(0, start, recording.fs_hz, data)))
+        faults.append(e.fault)
+    # 150 ms of 20 ms each
+    assert faults == [True] * 8 + [False] * 8
+
+
+def test_a_window_that_no_device_can_step_is_refused_before_training():
+    with pytest.raises(ValueError, match="window_hop_bins"):
+        replace(LfadsRun(), device=Device("window", window_hop_bins=7))
+    with pytest.raises(ValueError, match="lag_ms below 500"):
+        replace(LfadsRun(), device=Device("window", lag_ms=500.0))
+
+
 @pytest.mark.parametrize(
-    ("wrong", "says"), [({"kind": "cnn"}, "kind"), ({"lag_ms": 7.0}, "lag_ms must be one of")]
+    ("wrong", "says"),
+    [
+        ({"kind": "cnn"}, "kind"),
+        ({"lag_ms": 7.0}, "lag_ms must be one of"),
+        ({"kind": "window", "lag_ms": 5.0}, "multiple of 2"),
+    ],
 )
 def test_what_no_device_runs_is_refused(wrong, says):
     with pytest.raises(ValueError, match=says):
         Device(**wrong)
+
+
+def test_everything_that_cannot_be_learned_from_is_named_with_its_recording(fitted):
+    _, person, _ = fitted
+    (recording,) = person.recordings
+    spoilt = []
+    for name, channel in (("first", 0), ("second", 1)):
+        emg = recording.emg_uv.copy()
+        emg[:, channel] = 0
+        spoilt.append(replace(recording, name=name, emg_uv=emg))
+    with pytest.raises(EmgUnfit, match=r"(?s)first: constant.*second: constant"):
+        people(spoilt, Data())
 
 
 def test_exchanged_cables_between_two_recordings_are_named(fitted):

@@ -1,5 +1,6 @@
 """Population-based training: its rules, and that it survives what kills its workers."""
 
+import math
 import os
 import random
 import signal
@@ -26,11 +27,15 @@ from training.pbt import (
     stands_still,
 )
 
+pbt_ray = pytest.importorskip("training.pbt_ray")
+generation, met = pbt_ray.generation, pbt_ray.met
+
 ROOT = Path(__file__).parents[2]
 CONFIG = LfadsConfig(4, bins=10, ic_enc=6, ci_enc=6, con=5, co=1, ic=4, gen=8, factors=2)
 SEARCH = Search(members=4, generation=10, burn_in=2, generations=3, settle=5)
 PAIR = Search(members=2, generation=1, burn_in=0, generations=3, settle=0)
 FIT = LfadsFit(batch=16, batches=4)
+USUAL = Hyper(rate=1e-3)
 
 
 @pytest.fixture(scope="module")
@@ -43,15 +48,15 @@ def data():
 
 
 def test_members_begin_everywhere_in_the_ranges_and_the_first_where_a_single_run_does():
-    drawn = [first_settings(m, Search(members=200)) for m in range(200)]
-    assert drawn[0] == Hyper()
+    drawn = [first_settings(m, Search(members=200), USUAL) for m in range(200)]
+    assert drawn[0] == USUAL
     for name, r in RANGES.items():
         values = np.array([getattr(h, name) for h in drawn[1:]])
         assert ((values >= r.low) & (values <= r.high)).all()
         wide = r.low > 0 and r.high / r.low > 100
         middle = (r.low * r.high) ** 0.5 if wide else (r.low + r.high) / 2
         assert 0.35 < np.mean(values < middle) < 0.65
-    assert first_settings(3, SEARCH) == first_settings(3, SEARCH)
+    assert first_settings(3, SEARCH, USUAL) == first_settings(3, SEARCH, USUAL)
 
 
 def test_a_loser_changes_every_setting_a_little_and_stays_in_bounds():
@@ -77,6 +82,17 @@ def test_everybody_meets_one_other():
     met = pairs(range(8), random.Random(1))
     assert sorted(m for pair in met for m in pair) == list(range(8))
     assert pairs(range(8), random.Random(1)) == met != pairs(range(8), random.Random(2))
+
+
+def test_a_member_that_is_no_number_any_more_loses(data):
+    wild = replace(FIT, clip=1e30)
+    search = replace(PAIR, generation=6)
+    settings = asdict(Hyper(rate=1e20))
+    row, _ = generation((data, CONFIG, wild, search), 0, 1, settings, None, False)
+    assert row["smooth"] == math.inf
+    other = {**row, "member": 1, "smooth": 5.0}
+    begins = met([row, other], 1, PAIR)
+    assert begins[0].source == begins[1].source == 1
 
 
 def test_it_ends_when_four_generations_gain_nothing():
@@ -119,7 +135,7 @@ def test_a_population_learns_and_a_killed_worker_does_not_stop_it(data, tmp_path
     assert found.score == min(best[-1], settled["smooth"])
     assert not found.net.training
     changed = {r["rate"] for r in last if r["generation"] == 3}
-    first = {first_settings(m, SEARCH).rate for m in range(4)}
+    first = {first_settings(m, SEARCH, FIT.hyper).rate for m in range(4)}
     assert changed - first  # somebody explored
     draw_schedules(found.history, tmp_path / "schedules.png")
     assert (tmp_path / "schedules.png").read_bytes().startswith(b"\x89PNG")

@@ -9,7 +9,7 @@ import pytest
 
 from training import emg_recordings
 from training.emg_recordings import recordings
-from training.lfads_config import Data, LfadsRun
+from training.lfads_config import Data, LfadsRun, usual
 from training.lfads_person import activation, load_network, people, windows_of
 from training.train_command import add_args, main
 
@@ -39,7 +39,7 @@ def test_leaves_a_network_its_judgement_and_a_figure(tmp_path, capsys):
     assert channels == person.channels
     assert chain == person.chain
     np.testing.assert_allclose(scale.unit, person.scale.unit)
-    (said,) = activation(net, person, LfadsRun().windows)
+    (said,) = activation(net, person, usual("bed:gait").windows)
     assert said.shape == person.bins[0].shape
     assert (said[np.isfinite(said)] > 0).all()
 
@@ -77,5 +77,5 @@ def test_emg_that_cannot_be_learned_from_is_refused_by_channel(tmp_path, capsys,
 def test_a_recording_too_short_says_how_long_it_must_be(monkeypatch):
     monkeypatch.setattr(emg_recordings, "BED_SECONDS", 1.2)
     (person,) = people(recordings("bed:gait"), Data())
-    with pytest.raises(ValueError, match="record 0.8 s or more"):
+    with pytest.raises(ValueError, match="record 2.0 s or more"):
         windows_of(replace(person, bins=tuple(x[:250] for x in person.bins)), LfadsRun().windows)
