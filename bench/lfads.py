@@ -22,7 +22,7 @@ import torch
 
 from bench.lfads_accuracy import again_part, bed_rows, real_part, truth_part
 from bench.lfads_figures import draw_lags, draw_methods
-from bench.lfads_population import population_part
+from bench.lfads_population import population_part, study_population
 from bench.lfads_stored import run_all
 from bench.part import Part, number, plain, print_parts
 from edge.bundle import MODEL
@@ -56,6 +56,7 @@ def main() -> int:
     try:
         if FULL:
             run_all()
+            study_population()
         parts = [truth_part(), real_part(), population_part(), again_part()]
     except DataMissing as e:
         print(f"bench.lfads: {e}", file=sys.stderr)

@@ -68,9 +68,8 @@ def real_part() -> Part:
     by_person = {name: [r for u in some if (r := _rows(u))] for name, some in units.items()}
     if not all(by_person.values()):
         return Part("real EMG", (), [], {}, wrong)
-    methods = (*LISTED, *CAUSAL[:1])
     means = {
-        name: {m: [statistics.fmean(r[m] for r in rows) for rows in people] for m in methods}
+        name: {m: [statistics.fmean(r[m] for r in rows) for rows in people] for m in LISTED}
         for name, people in by_person.items()
     }
     hindsight = {

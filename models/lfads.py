@@ -9,15 +9,16 @@ Written from the equations; the loops are in ``models.gru`` and ``models.lfads_d
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models import gru
-from models.gru import GruWeights, OnnxGru, onnx_kernels
+from models.gru import GruWeights
 from models.lfads_decoder import Decoded, Noise, Weights, decode, decode_naive
+from models.lfads_encoder import Encoder, encode
 
 
 @dataclass(frozen=True)
@@ -72,56 +73,13 @@ class Inferred(NamedTuple):
         return torch.exp(self.log_shape - self.log_rate)
 
 
-class _Encoder(nn.Module):
-    """Two cells, forwards and backwards, whose first states are learned."""
-
-    def __init__(self, inputs: int, hidden: int):
-        super().__init__()
-        fans = (inputs + hidden,) * 2
-        self.ahead, self.back = (GruWeights(inputs, hidden, fans) for _ in range(2))
-        self.first = nn.Parameter(torch.zeros(2, 1, hidden))
-
-
-def _encode(encoders: list[_Encoder], x: Tensor, clip: float, naive: bool) -> list[Tensor]:
-    """States ``(t, 2, b, hidden)`` of each encoder, both directions at their bins.
-
-    ``x (t, b, channels)``.  Encoders of one size go through time side by side.
-    """
-    first = [e.first.expand(-1, x.shape[1], -1) for e in encoders]
-    if torch.onnx.is_in_onnx_export():
-        return [
-            cast(Tensor, OnnxGru.apply(x, *onnx_kernels(e.ahead, e.back), h))
-            for e, h in zip(encoders, first, strict=True)
-        ]
-    if len({e.first.shape[-1] for e in encoders}) > 1:
-        return [s for e in encoders for s in _encode([e], x, clip, naive)]
-    cells = [(c, v) for e in encoders for c, v in ((e.ahead, x), (e.back, x.flip(0)))]
-    if naive:
-        each = zip(cells, torch.cat(first).unbind(), strict=True)
-        states = torch.stack([_one_by_one(c, v, h, clip) for (c, v), h in each], 1)
-    else:
-        p = torch.stack([c.project(v) for c, v in cells], 1)
-        states = gru.sequence(p, torch.cat(first), torch.stack([c.u for c, _ in cells]), clip)
-    ahead, back = states[:, ::2], states[:, 1::2].flip(0)
-    return [torch.stack([a, b], 1) for a, b in zip(ahead.unbind(1), back.unbind(1), strict=True)]
-
-
-def _one_by_one(cell: GruWeights, x: Tensor, h: Tensor, clip: float) -> Tensor:
-    """One cell's states ``(t, b, hidden)``, a step at a time."""
-    states = []
-    for p in cell.project(x).unbind():
-        h = gru.step(p, h, cell.u, clip)
-        states.append(h)
-    return torch.stack(states)
-
-
 class Lfads(nn.Module):
     """Windows ``(b, bins, channels)`` float32, zero or more, to what they came from."""
 
     def __init__(self, config: LfadsConfig):
         super().__init__()
         c = self.config = config
-        self.ic_encoder = _Encoder(c.channels, c.ic_enc)
+        self.ic_encoder = Encoder(c.channels, c.ic_enc)
         self.to_ic = _linear(2 * c.ic_enc, 2 * c.ic)
         self.ic_prior_mean = nn.Parameter(torch.zeros(c.ic))
         self.to_gen = _linear(c.ic, c.gen)
@@ -129,7 +87,7 @@ class Lfads(nn.Module):
         self.to_factors = nn.Parameter(torch.randn(c.factors, c.gen) / math.sqrt(c.gen))
         self.read_out = _linear(c.factors, 2 * c.channels)
         if c.controlled:
-            self.ci_encoder = _Encoder(c.channels, c.ci_enc)
+            self.ci_encoder = Encoder(c.channels, c.ci_enc)
             inputs = 2 * c.ci_enc + c.factors
             self.controller = GruWeights(inputs, c.con, (inputs, c.con))
             self.con_first = nn.Parameter(torch.zeros(1, c.con))
@@ -157,7 +115,7 @@ class Lfads(nn.Module):
         draw = _Draw(x, sample, dropout, rng)
         x = draw.dropped(x.transpose(0, 1))
         encoders = [self.ic_encoder] + ([self.ci_encoder] if c.controlled else [])
-        states = _encode(encoders, x, c.clip, naive)
+        states = encode(encoders, x, c.clip, naive)
         last = torch.cat([states[0][-1, 0], states[0][0, 1]], -1)
         ic_mean, ic_logvar = self.to_ic(draw.dropped(last)).chunk(2, -1)
         ic_var = ic_logvar.exp() + c.ic_var_floor

@@ -35,7 +35,7 @@ LAZY = {
 # ... except where a library is what the whole file is about.
 ABOUT = {
     **{f"models/{name}.py": {"torch"} for name in (
-        "calf", "committee", "emg_gru", "gru", "lfads", "lfads_decoder", "muscle",
+        "calf", "committee", "emg_gru", "gru", "lfads", "lfads_decoder", "lfads_encoder", "muscle",
         "physics_head", "plain_cnn", "pooled_cnn", "segmenter", "state_cnn", "streaming",
         "ultrasound_net",
     )},
