@@ -43,7 +43,8 @@ class Scaled(nn.Module):
 class WindowLfads(nn.Module):
     """``(1, bins, channels)`` microvolts, oldest first, to activation ``(1, channels)``.
 
-    ``lag`` bins before the newest: LFADS is a smoother and knows the last bins worst.
+    ``lag`` bins before the newest: LFADS is a smoother and knows the last bins worst.  Never more
+    than what the EMG is clipped at.
     """
 
     def __init__(self, net: Lfads, scaled: Scaled, lag: int):
@@ -58,7 +59,8 @@ class WindowLfads(nn.Module):
     def forward(self, window: Tensor) -> Tensor:
         """Static and without custom operators, so that it exports."""
         said: Inferred = self.net(self.scaled(window), naive=True)
-        return said.activation[:, self.net.config.bins - 1 - self.lag]
+        now = said.activation[:, self.net.config.bins - 1 - self.lag]
+        return torch.minimum(now, self.scaled.clip / self.scaled.unit)
 
 
 @dataclass(frozen=True)

@@ -63,12 +63,16 @@ def windows_of(person: Person, how: Windows) -> EmgWindows:
 
 
 def activation(net: Lfads, person: Person, how: Windows, samples: int = 0) -> list[F64]:
-    """What LFADS says of every recording, ``(bins, channels)`` in the network's scale."""
+    """What LFADS says of every recording, ``(bins, channels)`` in the network's scale.
+
+    Never more than the EMG itself was clipped at: of windows unlike any that it learned from the
+    exponential at its end can make a thousand times as much.
+    """
     found = []
     for x in person.bins:
         windows = how.cut(x)
         said = infer(net, windows, samples) if len(windows) else windows
-        found.append(how.merge(said, len(x)))
+        found.append(how.merge(np.minimum(said, person.scale.clip / person.scale.unit), len(x)))
     return found
 
 

@@ -58,5 +58,5 @@ def slide(net: Lfads, person: Person, heard: F64, lag: int, hop_bins: int) -> F6
     at = hop_bins * np.arange(len(windows)) + size - 1 - lag
     with torch.inference_mode():
         said = [net(scaled(some)).activation[:, size - 1 - lag] for some in windows.split(256)]
-    out[at] = torch.cat(said).numpy()
+    out[at] = torch.minimum(torch.cat(said), scaled.clip / scaled.unit).numpy()
     return out

@@ -96,6 +96,8 @@ def test_a_window_is_read_so_many_bins_before_its_end(tmp_path):
     x = torch.rand(1, 12, 3)
     with torch.no_grad():
         torch.testing.assert_close(window(x), net(x).activation[:, 7])
+        window.scaled.clip.fill_(0.5)
+        assert window(x).max() <= 0.5  # more than what it heard is not plausible
     with pytest.raises(ValueError, match="0 to 11"):
         WindowLfads(net, Scaled(3), lag=12)
 

@@ -1,9 +1,11 @@
 """A person's LFADS on the device: the bundle says, sample by sample, what its twin says."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from edge.bundle import CARD, load_bundle
 from edge.estimate import Estimator, Sources
@@ -17,7 +19,7 @@ from training.emg_windows import Windows
 from training.fit_lfads import fit_lfads
 from training.lfads_config import Data, Device, LfadsRun, token
 from training.lfads_device import write_device
-from training.lfads_person import people, windows_of
+from training.lfads_person import activation, people, windows_of
 from training.lfads_streams import FIRST_HALF, WHOLE, lessons, slide, teach
 
 HOP = 40  # samples that arrive at once: 20 ms at 2000 Hz
@@ -82,6 +84,18 @@ def test_a_window_says_on_the_device_what_lfads_says_of_it(tmp_path):
     assert known.sum() > 100
     np.testing.assert_allclose(values[known], said[ends - 8][known], atol=1e-4)
     assert bundle.spec.delay_ms == 16
+
+
+def test_activation_is_never_more_than_what_the_emg_is_clipped_at(fitted):
+    net, person, run = fitted
+    wild = copy.deepcopy(net)
+    with torch.no_grad():
+        wild.read_out.bias[:3] += 9.0
+    (said,) = activation(wild, person, run.windows)
+    top = person.scale.clip / person.scale.unit
+    np.testing.assert_allclose(np.nanmax(said, 0), top, rtol=1e-5)
+    heard = person.chain.bins(person.recordings[0].emg_uv, "device")
+    np.testing.assert_allclose(np.nanmax(slide(wild, person, heard, 5, 5), 0), top, rtol=1e-5)
 
 
 def test_the_card_judges_what_taught_nothing(fitted, tmp_path):
