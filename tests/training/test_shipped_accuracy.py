@@ -3,12 +3,16 @@
 import os
 from math import isnan
 
+import numpy as np
 import pytest
 
 from edge.bundle import CARD, list_bundles, load_bundle
-from training.emg_steps import ta_steps
-from training.evaluate import stored_scores
+from training.emg import EmgChain
+from training.emg_baselines import low_pass
+from training.emg_steps import emg_features, ta_steps
+from training.evaluate import run_bundle, stored_scores
 from training.frames import IMAGE, mg_frames, simulated_frames
+from training.readers import ta_trial
 from training.recipe_emg import FEATURES, score_steps
 from training.recipe_leg import score_frames
 from training.splits import MG_EVAL, TA_EVAL
@@ -34,6 +38,18 @@ def test_ta_emg_hears_held_out_trials_as_well_as_its_card_says():
     assert [s.rmse for s in found] == pytest.approx(
         [s.rmse for s in stored_scores(bundle)], rel=0.02
     )
+
+
+@needs_data
+def test_ta_activation_follows_the_envelope_of_held_out_trials():
+    bundle = load_bundle("ta-activation")
+    source = bundle.spec.inputs[0]
+    late = round(bundle.spec.delay_ms / bundle.spec.period_ms)
+    for name in TA_EVAL:
+        emg_uv = ta_trial(name).emg_uv
+        said, _ = run_bundle(bundle, emg_features(emg_uv, source.channels, source))
+        envelope = low_pass(EmgChain(source.rate_hz).bins(emg_uv), 5.0)
+        assert np.corrcoef(said[late:, 0], envelope[: len(said) - late, 0])[0, 1] > 0.9
 
 
 def test_sim_state_reads_the_simulated_wearer_the_demo_plays():
