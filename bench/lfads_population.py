@@ -23,8 +23,8 @@ from training.pbt import Search, search_lfads
 
 FILE = FOLDER / "population.json"
 BED, SEED = "bed:gait", 2
-# As many epochs for each member, and for the best to settle, as the single run has.
-SEARCH = Search(members=6, generation=10, burn_in=10, generations=9, settle=20)
+# No member has more epochs than the single run, settling included.
+SEARCH = Search(members=4, generation=10, burn_in=10, generations=7, settle=20)
 WORKERS = 2
 
 Json = dict[str, Any]

@@ -65,8 +65,8 @@ def windows_of(person: Person, how: Windows) -> EmgWindows:
 def activation(net: Lfads, person: Person, how: Windows, samples: int = 0) -> list[F64]:
     """What LFADS says of every recording, ``(bins, channels)`` in the network's scale.
 
-    Never more than the EMG itself was clipped at: of windows unlike any that it learned from the
-    exponential at its end can make a thousand times as much.
+    Never more than the EMG itself was clipped at: the exponential at the network's end has no
+    bound of its own that is of use.
     """
     found = []
     for x in person.bins:
