@@ -15,7 +15,7 @@ LOW_PASSES = tuple(f"low-pass {hz:g} Hz" for hz in LOW_PASS_HZ)
 CAUSAL = tuple(f"causal {name}" for name in LOW_PASSES)
 TWINS = tuple(f"twin {2 * lag} ms" for lag in LAGS)
 WINDOWS = tuple(f"window {2 * lag} ms" for lag in LAGS)
-LISTED = ("lfads", *LOW_PASSES, "bayes", "synergies", *CAUSAL[1:4], *TWINS)
+LISTED = ("lfads", *LOW_PASSES, "bayes", "synergies", *CAUSAL, *TWINS)
 
 Row = dict[str, Any]
 
