@@ -62,14 +62,11 @@ def examine(
     return sorted(found, key=lambda f: not f.fatal)
 
 
-def require_fit(
-    emg_uv: NDArray[np.floating], fs_hz: float, channels: Sequence[str], mains_hz: float = 50.0
-) -> list[Finding]:
-    """As ``examine``; raises EmgUnfit when anything is fatal, else returns the warnings."""
-    found = examine(emg_uv, fs_hz, channels, mains_hz)
+def passed(found: Sequence[Finding]) -> list[Finding]:
+    """The warnings among them; raises EmgUnfit with everything that is fatal, where anything is."""
     if fatal := [f for f in found if f.fatal]:
         raise EmgUnfit(fatal)
-    return found
+    return list(found)
 
 
 def rate_off(samples: int, seconds: float, fs_hz: float) -> Finding | None:

@@ -18,11 +18,11 @@ import torch
 from numpy.typing import NDArray
 
 from models.muscle import activate
+from training.emg import BIN_HZ
 
 F64 = NDArray[np.float64]
 
 FS_HZ = 2000.0
-BIN_HZ = 500.0
 BAND_HZ = (30.0, 350.0)  # of surface EMG
 
 

@@ -13,7 +13,7 @@ from models.lfads import Lfads, LfadsConfig
 from training.checkpoint import weights
 from training.emg import EmgChain, Scale
 from training.emg_baselines import low_pass
-from training.emg_checks import EmgUnfit, Finding, examine, pattern, swapped
+from training.emg_checks import Finding, examine, passed, pattern, swapped
 from training.emg_recordings import Recording
 from training.emg_windows import Windows
 from training.fit_lfads import EmgWindows, infer
@@ -62,7 +62,7 @@ def windows_of(person: Person, how: Windows) -> EmgWindows:
     return EmgWindows(train, validate)
 
 
-def activation(net: Lfads, person: Person, how: Windows, samples: int = 0) -> list[F64]:
+def activation(net: Lfads, person: Person, how: Windows) -> list[F64]:
     """What LFADS says of every recording, ``(bins, channels)`` in the network's scale.
 
     Never more than the EMG itself was clipped at: the exponential at the network's end has no
@@ -71,7 +71,7 @@ def activation(net: Lfads, person: Person, how: Windows, samples: int = 0) -> li
     found = []
     for x in person.bins:
         windows = how.cut(x)
-        said = infer(net, windows, samples) if len(windows) else windows
+        said = infer(net, windows) if len(windows) else windows
         found.append(how.merge(np.minimum(said, person.scale.clip / person.scale.unit), len(x)))
     return found
 
@@ -112,13 +112,12 @@ def _person(name: str, recordings: Sequence[Recording], data: Data) -> Person:
                 "reads one set of electrodes; train them apart"
             )
     chain = EmgChain(first.fs_hz, data.mains_hz)
-    warnings: list[Finding] = []
-    fatal: list[Finding] = []
-    for r in recordings:
-        for f in examine(r.emg_uv, r.fs_hz, r.channels, data.mains_hz):
-            (fatal if f.fatal else warnings).append(replace(f, remedy=f"{r.name}: {f.remedy}"))
-    if fatal:
-        raise EmgUnfit(fatal)
+    found = [
+        replace(f, remedy=f"{r.name}: {f.remedy}")
+        for r in recordings
+        for f in examine(r.emg_uv, r.fs_hz, r.channels, data.mains_hz)
+    ]
+    warnings = passed(found)
     bins = [chain.bins(r.emg_uv) for r in recordings]
     first_pattern, *others = (low_pass(x, PATTERN_HZ) for x in bins)
     for r, envelopes in zip(recordings[1:], others, strict=True):

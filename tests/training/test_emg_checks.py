@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from training.emg_checks import EmgUnfit, examine, pattern, rate_off, require_fit, swapped
+from training.emg_checks import EmgUnfit, examine, passed, pattern, rate_off, swapped
 from training.emg_testbed import FS_HZ, bed
 from training.readers import GAIT_CHANNELS, KNEE_CHANNELS, gait_emg, knee_recording
 
@@ -59,19 +59,19 @@ def test_each_defect_is_named_with_its_channel_and_a_remedy(good, spoil, kind):
     assert (found.kind, found.channels[0]) == (kind, "GM")
     assert found.fatal
     with pytest.raises(EmgUnfit, match="GM"):
-        require_fit(x, FS_HZ, NAMES)
+        passed(examine(x, FS_HZ, NAMES))
 
 
 def test_good_emg_passes(good):
-    assert require_fit(good, FS_HZ, NAMES) == []
+    assert passed(examine(good, FS_HZ, NAMES)) == []
 
 
 @pytest.mark.skipif(not os.environ.get("SONOMYO_DATA"), reason="SONOMYO_DATA names no recordings")
 def test_recordings_of_people_pass():
     g = gait_emg()
-    assert require_fit(g.emg_uv, g.fs_hz, GAIT_CHANNELS) == []
+    assert passed(examine(g.emg_uv, g.fs_hz, GAIT_CHANNELS)) == []
     r = knee_recording("N05_sitting")
-    assert require_fit(r.emg_uv, r.fs_hz, KNEE_CHANNELS) == []
+    assert passed(examine(r.emg_uv, r.fs_hz, KNEE_CHANNELS)) == []
 
 
 def test_everything_is_told_at_once(good):
@@ -79,7 +79,7 @@ def test_everything_is_told_at_once(good):
     spoil_dead(x)
     x[3, 3] = np.inf
     with pytest.raises(EmgUnfit) as told:
-        require_fit(x, FS_HZ, NAMES)
+        passed(examine(x, FS_HZ, NAMES))
     assert {f.kind for f in told.value.findings} == {"dead", "missing"}
 
 
