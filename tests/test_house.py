@@ -35,9 +35,10 @@ LAZY = {
 # ... except where a library is what the whole file is about.
 ABOUT = {
     **{f"models/{name}.py": {"torch"} for name in (
-        "calf", "committee", "emg_gru", "gru", "lfads", "lfads_decoder", "lfads_encoder", "muscle",
+        "calf", "closest_point", "committee", "coordinate_function", "emg_gru", "gru", "kinematics",
+        "lfads", "lfads_decoder", "lfads_encoder", "muscle", "muscle_set", "path_wrapping", "paths",
         "physics_head", "plain_cnn", "pooled_cnn", "segmenter", "state_cnn", "streaming",
-        "ultrasound_net",
+        "ultrasound_net", "wrap", "wrap_ellipsoid",
     )},
     "firmware_bridge/probes/simulated_backend.py": {"usb"},
 }  # fmt: skip
