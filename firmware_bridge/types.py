@@ -28,6 +28,7 @@ class Flag(IntFlag):
     THROTTLED = 32  # the machine reduces its clocks
     FAULT = 64  # do not use: sensor fault, engine failure, or the sender is stopping
     REPLAY = 128  # a recording or a simulation, not a wearer
+    STALE_JOINT = 256  # joint angle or load older than its limit, or none yet
 
 
 def flag_names(flags: int) -> str:

@@ -44,7 +44,7 @@ extern "C" {
 enum { MS_STATE = 1, MS_INFO = 2, MS_ACK = 3, MS_HELLO = 0x81, MS_START = 0x82, MS_STOP = 0x83,
        MS_ENCODER = 0x84, MS_LOAD = 0x85, MS_MARK = 0x86 };
 enum { MS_STALE_US = 1, MS_STALE_EMG = 2, MS_LATE = 4, MS_PREDICTED = 8, MS_UNCALIBRATED = 16,
-       MS_THROTTLED = 32, MS_FAULT = 64, MS_REPLAY = 128 };
+       MS_THROTTLED = 32, MS_FAULT = 64, MS_REPLAY = 128, MS_STALE_JOINT = 256 };
 enum { MS_ACK_OK, MS_ACK_MALFORMED, MS_ACK_OUT_OF_RANGE, MS_ACK_UNSUPPORTED, MS_ACK_NOT_NOW };
 typedef enum { MS_OK, MS_NOT_ARMED, MS_SILENCE, MS_AGE, MS_FLAGGED, MS_NOT_FINITE,
                MS_SEQUENCE } ms_reason;
@@ -236,7 +236,8 @@ static inline void ms_receiver_init(ms_receiver *r, uint32_t period_us, uint32_t
     r->max_age_us = max_age_us;
     r->max_silence_us = period_us > 33333u ? 3u * period_us : 100000u;
     r->good_needed = 10;
-    r->reject = MS_FAULT | MS_STALE_US | MS_STALE_EMG | MS_UNCALIBRATED | MS_REPLAY;
+    r->reject = MS_FAULT | MS_STALE_US | MS_STALE_EMG | MS_STALE_JOINT | MS_UNCALIBRATED |
+                MS_REPLAY;
     r->heard = false;
     r->seq = r->arrival_us = r->age_us = r->base_us = 0;
     ms_trip(r, MS_NOT_ARMED);

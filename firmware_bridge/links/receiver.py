@@ -30,7 +30,9 @@ from firmware_bridge.links.packet import (
 )
 from firmware_bridge.types import UNKNOWN_NS, Flag, MuscleState
 
-REJECT = Flag.FAULT | Flag.STALE_US | Flag.STALE_EMG | Flag.UNCALIBRATED | Flag.REPLAY
+REJECT = (
+    Flag.FAULT | Flag.STALE_US | Flag.STALE_EMG | Flag.STALE_JOINT | Flag.UNCALIBRATED | Flag.REPLAY
+)
 SKEW_SHIFT = 10
 
 

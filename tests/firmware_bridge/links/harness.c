@@ -17,8 +17,8 @@ static void numbers(void) {
     printf("%d %d %d %d\n", MS_VERSION, MS_MAX_VALUES, MS_MAX_BODY, MS_MAX_COMMAND);
     printf("%d %d %d %d %d %d %d %d %d\n", MS_STATE, MS_INFO, MS_ACK, MS_HELLO, MS_START, MS_STOP,
            MS_ENCODER, MS_LOAD, MS_MARK);
-    printf("%d %d %d %d %d %d %d %d\n", MS_STALE_US, MS_STALE_EMG, MS_LATE, MS_PREDICTED,
-           MS_UNCALIBRATED, MS_THROTTLED, MS_FAULT, MS_REPLAY);
+    printf("%d %d %d %d %d %d %d %d %d\n", MS_STALE_US, MS_STALE_EMG, MS_LATE, MS_PREDICTED,
+           MS_UNCALIBRATED, MS_THROTTLED, MS_FAULT, MS_REPLAY, MS_STALE_JOINT);
     printf("%d %d %d %d %d\n", MS_ACK_OK, MS_ACK_MALFORMED, MS_ACK_OUT_OF_RANGE,
            MS_ACK_UNSUPPORTED, MS_ACK_NOT_NOW);
     printf("%d %d %d %d %d %d %d\n", MS_OK, MS_NOT_ARMED, MS_SILENCE, MS_AGE, MS_FLAGGED,

@@ -149,7 +149,7 @@ def some_packets(rng: random.Random, count: int) -> list[bytes]:
         values = np.array([rng.uniform(-99, 99) * rng.choice((0, 1)) for _ in range(n)], np.float32)
         t_ns = rng.choice((UNKNOWN_NS, -1_000, -10 * MS, -(10**14)))
         sd = values if rng.random() < 0.3 else None
-        packets.append(encode_state(MuscleState(seq, t_ns, Flag(seq % 256), values, sd), 0))
+        packets.append(encode_state(MuscleState(seq, t_ns, Flag(seq % 512), values, sd), 0))
         if seq % 10 == 0:
             outputs = tuple(Output(f"value{i}", "N m", -i, 10 * i) for i in range(n))
             packets.append(encode_info(Info("model@0123", 10.0, outputs, Flag.REPLAY), seq))
@@ -263,7 +263,7 @@ def live_through(twins: Twins, rng: random.Random) -> None:
             twins.give(
                 twins.state(
                     step=rng.choice((1, 1, 1, 2, 9, 300, 0, -1, -5, 2**31 - 1, 2**31, 2**31 + 1)),
-                    flags=rng.choice((0, 0, 0, 4, 8, 32, 64, 1, 2, 16, 128, 255, 0x8000)),
+                    flags=rng.choice((0, 0, 0, 4, 8, 32, 64, 1, 2, 16, 128, 256, 511, 0x8000)),
                     age=rng.choice((0, 8000, 8000, 49_000, 50_000, 50_001, UNKNOWN_AGE)),
                     value=rng.choice((0.0, 1.0, 1.0, 1.0, -3e38, math.nan, math.inf)),
                 )

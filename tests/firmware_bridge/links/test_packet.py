@@ -58,7 +58,7 @@ def test_golden_state_has_these_bytes() -> None:
 @settings(deadline=None)
 @given(
     st.integers(0, 2**32 - 1),
-    st.integers(0, 0xFF),
+    st.integers(0, 0xFFFF),
     st.one_of(st.just(UNKNOWN_NS), st.integers(0, 10**12)),
     st.lists(st.floats(width=32), max_size=MAX_VALUES),
     st.booleans(),
