@@ -2,8 +2,8 @@
  *
  * Each function writes one packet, ready for the wire, to `out` (MS_MAX_COMMAND bytes) and gives
  * its length.  Count `seq` up with every command; the daemon answers each with an ACK of that
- * `seq`, and a command without one within 100 ms is sent again, unchanged.  Say hello at least
- * once a second.
+ * `seq`, and a command without one within 100 ms is sent again, unchanged; instead of an encoder
+ * or a load again, send the next one.  Say hello at least once a second, and the load as often.
  *
  *     uint8_t out[MS_MAX_COMMAND];
  *     serial_write(out, ms_hello(out, seq++, "orthosis 7"));
@@ -91,7 +91,8 @@ static inline size_t ms_stop(uint8_t *out, uint32_t seq) {
     return ms_finish(&w, out);
 }
 
-/* A joint; an unknown velocity is NaN, an unknown age MS_UNKNOWN_AGE. */
+/* A joint; an unknown velocity is NaN, an unknown age MS_UNKNOWN_AGE (refused where a model
+ * computes with the angle, as for a load). */
 static inline size_t ms_encoder(uint8_t *out, uint32_t seq, float angle_deg, float velocity_deg_s,
                                 uint32_t age_us) {
     ms_writer w;
@@ -102,7 +103,7 @@ static inline size_t ms_encoder(uint8_t *out, uint32_t seq, float angle_deg, flo
     return ms_finish(&w, out);
 }
 
-/* A load in MS_KG or MS_NM. */
+/* A load in MS_KG or MS_NM; models take kilograms. */
 static inline size_t ms_load(uint8_t *out, uint32_t seq, float value, uint8_t unit,
                              uint32_t age_us) {
     ms_writer w;

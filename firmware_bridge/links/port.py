@@ -40,12 +40,20 @@ def open_port(path: str, baud: int) -> Any:
     return port
 
 
-def read(fd: int) -> bytes | None:
-    """What arrived, None if nothing did for ``POLL_S``, empty if the port is gone."""
+def wait(fd: int) -> bool:
+    """Whether something arrives within ``POLL_S``, or the port is gone, as ``read`` then says."""
     try:
-        if not select.select([fd], [], [], POLL_S)[0]:
+        return bool(select.select([fd], [], [], POLL_S)[0])
+    except OSError:
+        return True
+
+
+def read(fd: int, most: int) -> bytes | None:
+    """Up to ``most`` bytes of what arrived, None if nothing did, empty if the port is gone."""
+    try:
+        if not select.select([fd], [], [], 0)[0]:  # a port that is there reads as empty, too
             return None
-        return os.read(fd, 4096)
+        return os.read(fd, most)
     except BlockingIOError:
         return None
     except OSError:

@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from firmware_bridge.address import Address
@@ -27,7 +28,7 @@ from firmware_bridge.links.packet import (
     encode_info,
     encode_state,
 )
-from firmware_bridge.links.port import drain, open_port, queued, read
+from firmware_bridge.links.port import drain, open_port, queued, read, wait
 from firmware_bridge.types import UNKNOWN_NS, DeviceError, MuscleState
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,8 @@ HELD_NS = 50_000_000  # nothing of ours may lie in a buffer for longer: its age 
 CUT = b"\xff\0"  # ends a torn packet so that it is wrong even if only its delimiter was missing
 BACKOFF_S = (0.1, 2.0)  # first and longest pause between attempts to re-open
 MAX_WAITING = 256  # commands nobody has asked for yet
+READ_BYTES = 4096
+POLL_BYTES = 256  # ten measurements: more at once is a backlog, and not for a tick to work through
 
 
 def open_serial(address: str) -> "SerialLink":
@@ -49,7 +52,8 @@ def open_serial(address: str) -> "SerialLink":
 class SerialLink:
     """Writes from the caller's thread, never waiting; reads and re-opens in a thread of its own.
 
-    A state that cannot start now is dropped: the next one is newer and a period away.
+    Whoever wants the newest commands may read, too (``poll``).  A state that cannot start now is
+    dropped: the next one is newer and a period away.
     """
 
     live = True
@@ -64,7 +68,9 @@ class SerialLink:
         self._acks: deque[bytes] = deque(maxlen=MAX_WAITING)
         self._hello_ns = UNKNOWN_NS
         self._infos = 0
+        self.watch: Callable[[Command], Status] | None = None
         self._lock = threading.Lock()  # held until a state is handed over, or to exchange the port
+        self._reading = threading.Lock()  # held to read and decode; comes before the other
         self._closing = threading.Event()
         self._fd = -1  # of the port; -1 while there is none
         self._rest, self._rest_ns = b"", 0  # of a packet the port took only in part, and since when
@@ -100,6 +106,16 @@ class SerialLink:
         """See ``Link.commands``."""
         return [self._commands.popleft() for _ in range(len(self._commands))]
 
+    def poll(self) -> None:
+        """See ``Link.poll``.  What the listening thread decodes just now it will have in a moment;
+        waiting for a thread of lower rank is not for the tick.
+        """
+        if self._reading.acquire(blocking=False):
+            try:
+                self._read(POLL_BYTES)
+            finally:
+                self._reading.release()
+
     def peer_alive(self, now_ns: int) -> bool:
         """See ``Link.peer_alive``."""
         return self._hello_ns != UNKNOWN_NS and now_ns - self._hello_ns <= HELLO_NS
@@ -108,7 +124,7 @@ class SerialLink:
         """Give the last packets a moment to leave, then release the port; may be called twice."""
         self._closing.set()
         self._thread.join()
-        with self._lock:
+        with self._reading, self._lock:
             fd, self._fd = self._fd, -1
         if fd >= 0:
             drain(fd)
@@ -156,36 +172,49 @@ class SerialLink:
     def _listen(self) -> None:
         while not self._closing.is_set():
             fd = self._fd
-            data = read(fd) if fd >= 0 else b""
-            if data == b"":
+            if fd >= 0 and not wait(fd):
+                continue
+            with self._reading:
+                there = self._read(READ_BYTES)
+            if not there:
                 self._reopen()
-            elif data:
-                now_ns = time.monotonic_ns()
-                for packet in self._decoder.feed(data):
-                    self._take(packet, now_ns)
+
+    def _read(self, most: int) -> bool:
+        """Take what arrived, without waiting; False: the port is gone.  Holds ``_reading``."""
+        fd = self._fd
+        data = read(fd, most) if fd >= 0 else b""
+        if data:
+            now_ns = time.monotonic_ns()
+            for packet in self._decoder.feed(data):
+                self._take(packet, now_ns)
+        return data != b""
 
     def _take(self, packet: Packet, now_ns: int) -> None:
         if not packet.kind & COMMAND:  # our own, echoed: an answer would go round for ever
             self.counters["refused"] += 1
             return
-        command, status = decode_command(packet, now_ns), Status.OK
-        if isinstance(command, Refused):
-            status = command.status
-        elif len(self._commands) >= MAX_WAITING:
-            status = Status.NOT_NOW
-        else:
-            self._commands.append(command)
-        if isinstance(command, Hello):
-            self._hello_ns = now_ns
+        command = decode_command(packet, now_ns)
+        status = command.status if isinstance(command, Refused) else self._accept(command, now_ns)
         self.counters["refused"] += status != Status.OK
         self._acks.append(encode_ack(Ack(packet.seq, packet.kind, status)))
 
+    def _accept(self, command: Command, now_ns: int) -> Status:
+        if isinstance(command, Hello):
+            self._hello_ns = now_ns
+        status = self.watch(command) if self.watch else Status.OK
+        if status == Status.OK and len(self._commands) >= MAX_WAITING:
+            return Status.NOT_NOW
+        if status == Status.OK:
+            self._commands.append(command)
+        return status
+
     def _reopen(self) -> None:
         log.warning("%s is gone; waiting for it to come back", self.address)
-        with self._lock:
-            self._fd = -1
-        self._port.close()  # first: while it is held, the device comes back under another name
-        self._decoder.feed(b"\0")
+        with self._reading:
+            with self._lock:
+                self._fd = -1
+            self._port.close()  # first: while it is held, the device comes back under another name
+            self._decoder.feed(b"\0")
         pause_s, longest_s = BACKOFF_S
         while not self._closing.wait(pause_s):
             pause_s = min(2 * pause_s, longest_s)

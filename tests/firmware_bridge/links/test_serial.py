@@ -146,6 +146,86 @@ def test_more_commands_than_anybody_takes_are_answered_not_now(port: Any, link: 
     assert len(link.commands()) == serial_link.MAX_WAITING
 
 
+def test_who_watches_sees_commands_as_they_are_decoded_and_may_refuse_them(
+    port: Any, link: Link
+) -> None:
+    seen: list[Command] = []
+
+    def watch(command: Command) -> Status:
+        seen.append(command)
+        return Status.OUT_OF_RANGE if isinstance(command, Load) else Status.OK
+
+    link.watch = watch
+    os.write(port.master, encode_command(Load(1, 0, 1.0, "N m"), 0))
+    os.write(port.master, encode_command(Encoder(2, 0, 5.0, 0.0), 0))
+    until(lambda: len(seen) == 2)
+    until(lambda: [type(c) for c in link.commands()] == [Encoder])
+    link.send(state(0))
+    acks = [decode_ack(p) for p in port.packets() if p.kind == Kind.ACK]
+    assert acks == [Ack(1, Kind.LOAD, Status.OUT_OF_RANGE), Ack(2, Kind.ENCODER, Status.OK)]
+
+
+def test_who_wants_the_newest_reads_the_port_without_the_listening_thread(
+    port: Any, link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Command] = []
+
+    def watch(command: Command) -> Status:
+        seen.append(command)
+        return Status.OK
+
+    link.watch = watch
+    monkeypatch.setattr(serial_link, "wait", lambda fd: time.sleep(0.01))  # it hears nothing
+    time.sleep(0.15)  # but what it is waiting for now
+    link.poll()
+    assert not seen
+    os.write(port.master, encode_command(Encoder(1, 0, 5.0, 0.0), 0))
+
+    def polled() -> bool:
+        link.poll()
+        return bool(seen)
+
+    until(polled)
+    assert link.counters["reconnects"] == 0
+
+
+def test_polling_never_waits_for_the_thread_that_reads(port: Any, link: Link) -> None:
+    seen: list[Command] = []
+
+    def watch(command: Command) -> Status:
+        link.poll()  # as from another thread, while this one is decoding
+        seen.append(command)
+        return Status.OK
+
+    link.watch = watch
+    os.write(port.master, b"".join(encode_command(Encoder(k, 0, 5.0, 0.0), 0) for k in range(9)))
+    until(lambda: len(seen) == 9)
+    assert [c.seq for c in seen] == list(range(9))
+
+
+def test_two_readers_of_a_port_lose_nothing_and_do_not_take_it_for_gone(
+    port: Any, link: Link
+) -> None:
+    got: list[Command] = []
+    for seq in range(300):
+        os.write(port.master, encode_command(Mark(seq, 0, 1, ""), 0))
+        link.poll()
+        got += link.commands()
+
+    def all_arrived() -> bool:
+        link.poll()
+        got.extend(link.commands())
+        return len(got) == 300
+
+    until(all_arrived)
+    assert [c.seq for c in got] == list(range(300))
+    port.unplug()
+    link.poll()
+    port.plug()
+    until(lambda: link.counters["reconnects"] == 1)
+    link.poll()
+
+
 def test_an_echoing_line_is_not_answered(port: Any, link: Link) -> None:
     link.send(state(0))
     os.write(port.master, port.read())
