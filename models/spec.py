@@ -13,6 +13,8 @@ from typing import Any, Literal
 from firmware_bridge.types import Output
 
 SPEC_VERSION = 1
+SOURCES = ("us", "emg", "angle", "load")
+JOINT_UNITS = {"angle": "deg", "load": "kg"}
 
 
 class SpecError(ValueError):
@@ -33,17 +35,20 @@ class Input:
 
     ``us``: the newest frame, through ``steps``, as ``shape``.
     ``emg``: ``hop`` new samples of ``channels`` at ``rate_hz`` make one model step.
+    ``angle`` in deg, ``load`` in kg: the newest one, ``(1, 1)``, from ``min`` to ``max``.
     """
 
     name: str
     shape: tuple[int, ...]
-    source: Literal["us", "emg"]
+    source: Literal["us", "emg", "angle", "load"]
     steps: tuple[Step, ...] = ()
     dtype: str = "float32"
     rate_hz: float = 0.0  # emg: sampling rate the steps are designed for
     hop: int = 0  # emg: samples per model step
     channels: tuple[str, ...] = ()  # emg: electrodes, in this order
     kind: Literal["bmode", "rf", ""] = ""  # us: what the frames must be
+    min: float = -math.inf  # angle, load: where the model was validated; elsewhere is FAULT
+    max: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,12 @@ class ModelSpec:
     ahead: str = ""  # output tensor (1, k * n): all values at each time of ahead_ms; "" = none
     ahead_ms: tuple[float, ...] = ()  # after the time that values are of, rising
     version: int = SPEC_VERSION
+
+    @property
+    def driver(self) -> Literal["emg", "us", "tick"]:
+        """What makes a step: a hop of samples; without EMG a frame; without either, a tick."""
+        sources = {i.source for i in self.inputs}
+        return "emg" if "emg" in sources else "us" if "us" in sources else "tick"
 
     def to_json(self) -> str:
         """Pretty JSON; ``from_json`` gives an equal spec back."""
@@ -112,7 +123,15 @@ def spec_from_dict(raw: Any) -> ModelSpec:
 def _input(raw: dict[str, Any]) -> Input:
     steps = tuple(Step(s["op"], dict(s.get("args", {}))) for s in raw.get("steps", ()))
     channels = tuple(raw.get("channels", ()))
-    return Input(**{**raw, "shape": tuple(raw["shape"]), "steps": steps, "channels": channels})
+    low, high = raw.get("min"), raw.get("max")
+    parts = {
+        "shape": tuple(raw["shape"]),
+        "steps": steps,
+        "channels": channels,
+        "min": -math.inf if low is None else float(low),
+        "max": math.inf if high is None else float(high),
+    }
+    return Input(**{**raw, **parts})
 
 
 def _output(raw: dict[str, Any]) -> Output:
@@ -135,15 +154,41 @@ def _check(spec: ModelSpec) -> None:
     if len(set(names)) != len(names):
         raise SpecError(f"spec {spec.name!r}: input names repeat: {names}")
     for i in spec.inputs:
-        if i.source not in ("us", "emg"):
-            raise SpecError(f"input {i.name!r}: source {i.source!r} is not one of us, emg")
+        if i.source not in SOURCES:
+            raise SpecError(
+                f"input {i.name!r}: source {i.source!r} is not one of {', '.join(SOURCES)}"
+            )
         if i.source == "emg" and not (i.rate_hz > 0 and i.hop > 0 and i.channels):
             raise SpecError(f"input {i.name!r}: an emg input needs rate_hz, hop and channels")
         if i.dtype != "float32" or not all(n > 0 for n in i.shape):
             raise SpecError(
                 f"input {i.name!r}: only static float32 shapes, not {i.dtype} {i.shape}"
             )
+    _check_joint(spec)
     _check_outputs(spec)
+
+
+def _check_joint(spec: ModelSpec) -> None:
+    for i in spec.inputs:
+        if i.source not in JOINT_UNITS:
+            if (i.min, i.max) != (-math.inf, math.inf):
+                raise SpecError(f"input {i.name!r}: only an angle or a load has min and max")
+            continue
+        if i.shape != (1, 1):
+            raise SpecError(f"input {i.name!r}: {i.source} has the shape (1, 1), not {i.shape}")
+        if not -math.inf < i.min < i.max < math.inf:
+            raise SpecError(
+                f"input {i.name!r}: min and max must say between which {JOINT_UNITS[i.source]} the"
+                f" model was validated, are {i.min}, {i.max}"
+            )
+        if i.steps or i.rate_hz or i.hop or i.channels or i.kind:
+            raise SpecError(f"input {i.name!r}: {i.source} has no steps, rate, channels or kind")
+    sources: list[str] = [i.source for i in spec.inputs]
+    for source in JOINT_UNITS:
+        if sources.count(source) > 1:
+            raise SpecError(f"spec {spec.name!r}: one {source} input is enough")
+    if set(sources) == {"load"}:  # one that holds until it is changed: it dates nothing
+        raise SpecError(f"spec {spec.name!r}: a load alone has no time: add another input")
 
 
 def _check_outputs(spec: ModelSpec) -> None:

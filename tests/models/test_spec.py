@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -24,6 +25,11 @@ STATE = ModelSpec(
 TWIN = ModelSpec(
     "twin", (EMG,), (Output("act", "1"),), 2.0, delay_ms=20.0, ahead="ahead", ahead_ms=(10.0, 20.0)
 )
+ANGLE = Input("q", (1, 1), "angle", min=0.0, max=140.0)
+LOAD = Input("m", (1, 1), "load", min=0.0, max=5.0)
+ELBOW = ModelSpec(
+    "elbow", (ANGLE, LOAD), (Output("torque", "N m"),), 10.0, states=(State("h", "h_next", (1, 4)),)
+)
 SEGMENTER = ModelSpec("seg", (IMAGE,), (), 10.0, values="", maps="maps", map_names=("mg", "sol"))
 
 
@@ -32,7 +38,7 @@ def changed(spec, **fields):
     return json.dumps(json.loads(spec.to_json()) | fields)
 
 
-@pytest.mark.parametrize("spec", [STATE, SEGMENTER, TWIN], ids=["state", "segmenter", "twin"])
+@pytest.mark.parametrize("spec", [STATE, SEGMENTER, TWIN, ELBOW], ids=lambda spec: spec.name)
 def test_json_gives_an_equal_spec_back(spec):
     assert ModelSpec.from_json(spec.to_json()) == spec
 
@@ -41,6 +47,20 @@ def test_an_open_end_is_null_in_json():
     first, second = json.loads(STATE.to_json())["outputs"]
     assert first == {"name": "angle", "unit": "deg", "min": -40, "max": 40, "max_sd": 8.0}
     assert (second["min"], second["max"], second["max_sd"]) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "driver"),
+    [
+        ((ANGLE,), "tick"),
+        ((ANGLE, LOAD), "tick"),
+        ((IMAGE, ANGLE), "us"),
+        ((IMAGE,), "us"),
+        ((ANGLE, IMAGE, EMG), "emg"),
+    ],
+)
+def test_samples_drive_a_model_then_frames_then_ticks(inputs, driver):
+    assert ModelSpec("m", inputs, (Output("y", "1"),), 10.0).driver == driver
 
 
 def test_a_spec_written_before_maps_and_doubt_still_loads():
@@ -84,6 +104,25 @@ def test_shipped_specs_load():
 def test_refuses_a_spec_whose_parts_do_not_fit(text, says):
     with pytest.raises(SpecError, match=says):
         ModelSpec.from_json(text)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "says"),
+    [
+        ([replace(ANGLE, shape=(1, 2))], r"angle has the shape \(1, 1\), not \(1, 2\)"),
+        ([replace(ANGLE, max=math.inf)], "between which deg"),
+        ([replace(LOAD, min=-math.inf), ANGLE], "between which kg"),
+        ([replace(ANGLE, min=140.0)], "between which deg"),
+        ([replace(ANGLE, hop=10)], "no steps, rate"),
+        ([replace(ANGLE, source="torque")], "not one of us, emg, angle, load"),
+        ([ANGLE, replace(ANGLE, name="q2")], "one angle input is enough"),
+        ([LOAD], "a load alone has no time"),
+        ([replace(EMG, min=0.0)], "only an angle or a load has min and max"),
+    ],
+)
+def test_an_angle_and_a_load_are_single_numbers_with_the_range_they_were_validated_in(inputs, says):
+    with pytest.raises(SpecError, match=says):
+        ModelSpec.from_json(ModelSpec("m", tuple(inputs), (Output("y", "1"),), 10.0).to_json())
 
 
 @pytest.mark.parametrize(
