@@ -1,6 +1,7 @@
 """``sonomyo check``: validates a configuration and reaches for every device in it."""
 
 import argparse
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from edge.bundle import BundleError, load_bundle
 from edge.config import Config, ConfigError, load_config
 from edge.daemon import START_ERRORS
 from edge.estimate import Estimator, Sources
+from edge.joint import NOTHING, Inbox
+from edge.joint_plan import JointPlan, plan_joint
 from edge.realtime import prepare_thread
 from firmware_bridge.emg import open_emg
 from firmware_bridge.links import open_link
@@ -40,8 +43,13 @@ def check(config: Config) -> list[Finding]:
     for device, part in ((probe, "probe"), (emg, "emg")):
         if device is not None:
             found.append(_listen(device, part))
+    joint = _joint(found, config)
     sources = Sources(
-        probe.geometry if probe else None, emg.fs_hz if emg else 0.0, emg.channels if emg else ()
+        probe.geometry if probe else None,
+        emg.fs_hz if emg else 0.0,
+        emg.channels if emg else (),
+        joint is not None and joint.angle,
+        joint is not None and joint.load,
     )
     for device in (probe, emg):
         if device is not None:
@@ -51,15 +59,17 @@ def check(config: Config) -> list[Finding]:
     missing = [part for part, address, device in
                (("probe", config.rig.probe, probe), ("emg", config.rig.emg, emg))
                if address and device is None]  # fmt: skip
+    missing += ["joint"] if joint is None else []
     for name in config.models:
         if missing:
-            text = f"{name}: not tried, because {' and '.join(missing)} did not open"
+            text = f"{name}: not tried, because of {' and '.join(missing)}"
             found.append(Finding("model", False, text))
         else:
             found.append(_model(name, sources, config.timing.period_ms))
     for address in config.rig.links:
         link = _try(found, "link", address, open_link)
         if link is not None:
+            found += _commands(link, address, joint)
             link.close()
     if config.record.folder:
         found.append(_folder(Path(config.record.folder)))
@@ -94,6 +104,38 @@ def _listen(device: Any, part: str) -> Finding:
         text = f"opened, but no data in {LISTEN_S:g} s: is it switched on, is it frozen? {bad}"
         return Finding(part, False, text)
     return Finding(part, True, f"data arrives ({n} reads); counted {bad or 'nothing bad'}")
+
+
+def _joint(found: list[Finding], config: Config) -> JointPlan | None:
+    """Where angle and load come from; None: they cannot."""
+    specs = []
+    for name in config.models:
+        with contextlib.suppress(BundleError):  # which is a finding of its own
+            specs.append(load_bundle(name).spec)
+    try:
+        return plan_joint(config, specs)
+    except ConfigError as e:
+        found.append(Finding("joint", False, str(e)))
+        return None
+
+
+def _commands(link: Any, address: str, plan: JointPlan | None) -> list[Finding]:
+    """Whether a link's device sends the angle and the load that are to come from there."""
+    angle, load = (plan.angle_link, plan.load_link) if plan else ("", "")
+    inbox = Inbox(address == angle, address == load)
+    link.watch = inbox.take
+    wanted = [("angle", inbox.angle, "ENCODER")] * (address == angle)
+    wanted += [("load", inbox.load, "LOAD in kg")] * (address == load)
+    end = time.monotonic() + LISTEN_S
+    while time.monotonic() < end and any(newest.reading is NOTHING for _, newest, _ in wanted):
+        time.sleep(0.02)
+    found = []
+    for part, newest, command in wanted:
+        silent = newest.reading is NOTHING
+        text = f"no {command} with its age in {LISTEN_S:g} s: is the device switched on?"
+        text = text if silent else f"{newest.reading.value:g} from {address}"
+        found.append(Finding(part, not silent, text))
+    return found
 
 
 def _model(name: str, sources: Sources, period_ms: float) -> Finding:

@@ -31,6 +31,8 @@ class Rig:
     emg: str = "synthetic:"
     links: tuple[str, ...] = ()
     wearer: str = ""  # who wears it; a model calibrated to somebody else is flagged UNCALIBRATED
+    angle: str = ""  # joint angle: "encoder", "encoder:LINK" or "model:NAME.OUTPUT"
+    load: str = ""  # "command", "command:LINK", or a fixed one: "2.0 kg"
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class Timing:
     release_ms: float = 8.0  # a state leaves this long after its tick; 0 = as soon as it is done
     max_us_age_ms: float = 100.0  # older ultrasound sets STALE_US
     max_emg_age_ms: float = 50.0  # older EMG sets STALE_EMG
+    max_angle_age_ms: float = 50.0  # an older joint angle sets STALE_JOINT, as does ...
+    max_load_age_ms: float = 1500.0  # ... an older load: it holds, but somebody must say so
 
     def __post_init__(self) -> None:
         if not 1.0 <= self.period_ms <= 1000.0:
@@ -50,7 +54,7 @@ class Timing:
                 f"timing.release_ms must be 0 (as soon as done) or less than the period of "
                 f"{self.period_ms} ms, is {self.release_ms}"
             )
-        for name in ("max_us_age_ms", "max_emg_age_ms"):
+        for name in ("max_us_age_ms", "max_emg_age_ms", "max_angle_age_ms", "max_load_age_ms"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"timing.{name} must be positive, is {getattr(self, name)}")
 

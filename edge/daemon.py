@@ -16,12 +16,15 @@ from edge.bundle import Bundle, BundleError, load_bundle
 from edge.clock import now_ns
 from edge.config import Config, ConfigError, load_config, to_toml
 from edge.estimate import MAX_STEPS, Estimator, Sources, listen_to, look_at
+from edge.joint_plan import plan_joint
+from edge.joint_source import open_joint
 from edge.machine import rss_mb, throttled, versions
 from edge.realtime import RANK_LINK, prepare_process, prepare_thread, sweep
 from edge.record import SessionWriter
 from edge.runtime import EngineError
 from edge.sensors import EmgReader, NoSink, ProbeReader
 from edge.tick import Log, Tick
+from edge.turns import Turns
 from firmware_bridge.emg import open_emg
 from firmware_bridge.links import Link, open_link
 from firmware_bridge.links.commands import Encoder, Hello, Load, Mark, Start, Stop
@@ -44,6 +47,9 @@ class NoRecord(NoSink):
         """Drop it."""
 
     def stamps(self, row: Any) -> None:
+        """Drop it."""
+
+    def joint(self, row: Any) -> None:
         """Drop it."""
 
 
@@ -75,20 +81,31 @@ class Daemon:
     def _open(self, c: Config) -> None:
         # Threads that libraries start inherit this one's priority: BrainFlow's reader, a link's.
         self._warnings = prepare_thread(c.realtime, RANK_LINK)
-        if not (c.rig.probe or c.rig.emg):
-            raise ConfigError("neither rig.probe nor rig.emg is set: there is nothing to read")
+        if not (c.rig.probe or c.rig.emg or c.rig.angle):
+            raise ConfigError(
+                "neither rig.probe nor rig.emg nor rig.angle is set: there is nothing to read"
+            )
         bundles = [load_bundle(name) for name in c.models]
+        plan = plan_joint(c, [b.spec for b in bundles])
         probe = self._own(open_probe(c.rig.probe)) if c.rig.probe else None
         emg = self._own(open_emg(c.rig.emg)) if c.rig.emg else None
         sources = Sources(
             probe.geometry if probe else None,
             emg.fs_hz if emg else 0.0,
             emg.channels if emg else (),
+            plan.angle,
+            plan.load,
         )
         self.estimators = [self._own(Estimator(b, sources)) for b in bundles]
         _check_speed(self.estimators, c.timing.period_ms)
         self.links: list[Link] = [self._own(open_link(a)) for a in c.rig.links]
-        self.recorder = self._own(_recorder(c, bundles, probe, emg)) if c.record.folder else None
+        self.joint = open_joint(
+            plan, self.estimators, dict(zip(c.rig.links, self.links, strict=True))
+        )
+        turns = Turns(self.estimators, c.timing, self.joint.angle, self.joint.load)
+        self.recorder: SessionWriter | None = None
+        if c.record.folder:
+            self.recorder = self._own(_recorder(c, bundles, probe, emg, turns.takes_joint))
         sink: Any = self.recorder or NoRecord()
         self.probe = None
         if probe:
@@ -108,7 +125,7 @@ class Daemon:
         self.info = _info(bundles, c.timing.period_ms, flags)
         self.tick = Tick(
             self.estimators, self.probe, self.emg, self.links, c.timing, c.realtime, sink,
-            self.info, flags,
+            self.info, flags, turns,
         )  # fmt: skip
 
     def _own(self, thing: Any) -> Any:
@@ -168,6 +185,7 @@ class Daemon:
         parts |= {r.name: r.counters() for r in self._readers}
         parts |= {f"link{i}": link.counters for i, link in enumerate(self.links)}
         parts |= {e.spec.name: e.emg.counters for e in self.estimators if e.emg}
+        parts["joint"] = self.joint.counters
         if self.recorder:
             parts["record"] = self.recorder.counters
         return {f"{p}.{k}": n for p, counts in parts.items() for k, n in counts.items()}
@@ -204,7 +222,7 @@ class Daemon:
             case Stop():
                 self.tick.paused = True
             case Hello() | Encoder() | Load() | Mark():
-                pass  # recorded; no shipped model takes joint angle or load yet
+                pass  # recorded; what the models want of them they had when it was decoded
         fields = {k: getattr(command, k) for k in command.__dataclass_fields__}
         self.log.event(type(command).__name__.lower(), **fields)
 
@@ -257,7 +275,7 @@ def _info(bundles: list[Bundle], period_ms: float, flags: Flag) -> Info:
     return Info("+".join(b.id for b in bundles) or "no model", period_ms, outputs, flags)
 
 
-def _recorder(c: Config, bundles: list[Bundle], probe: Any, emg: Any) -> SessionWriter:
+def _recorder(c: Config, bundles: list[Bundle], probe: Any, emg: Any, joint: bool) -> SessionWriter:
     folder = Path(c.record.folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -278,6 +296,7 @@ def _recorder(c: Config, bundles: list[Bundle], probe: Any, emg: Any) -> Session
         meta,
         geometry=probe.geometry if probe else None,
         emg=(emg.fs_hz, emg.channels) if emg else None,
+        joint=joint,
         fsync_s=c.record.fsync_s,
         rt=c.realtime,
     )

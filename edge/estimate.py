@@ -2,7 +2,8 @@
 
 ``look`` and ``hear`` prepare data on the sensors' threads, as it arrives; ``update`` infers in the
 tick.  What comes out depends only on the frames and samples that went in, in that order, never on
-the clock or on how they were cut: the daemon and ``sonomyo replay`` run the same object.
+the clock or on how they were cut: the daemon and ``sonomyo replay`` run the same object.  Joint
+angle and load go in with the tick that used them.
 """
 
 import math
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from edge.bundle import Bundle
 from edge.clock import now_ns
+from edge.joint import Joint
 from edge.preprocess import EmgPipeline, UsPipeline
 from edge.runtime import Engine, open_engine
 from firmware_bridge.types import UNKNOWN_NS, Chunk, Frame, Geometry
@@ -24,6 +26,10 @@ from models.spec import Input, SpecError
 MAX_STEPS = 64  # per tick; a longer backlog is history: the newest part of it is kept
 KEEP_STEPS = 16
 F32 = NDArray[np.float32]
+_NEEDS = {
+    "angle": 'a joint angle: set rig.angle to "encoder" or "model:NAME.OUTPUT"',
+    "load": 'a load: set rig.load to "command" or, where it never changes, to "2.0 kg"',
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,8 @@ class Sources:
     geometry: Geometry | None = None
     emg_fs_hz: float = 0.0
     emg_channels: tuple[str, ...] = ()
+    angle: bool = False  # somebody says what the joint angle is
+    load: bool = False
 
 
 class Estimator:
@@ -79,8 +87,12 @@ class Estimator:
         self.warm_ms = self.engine.warm_up()
         self._us: list[tuple[UsPipeline, F32]] = []
         self.emg: EmgPipeline | None = None  # its counters may be read from any thread
+        self._joint: list[tuple[Input, F32]] = []  # angle, load
         for i in spec.inputs:
             self._connect(i, sources)
+        self.uses_angle = any(i.source == "angle" for i in spec.inputs)
+        self.uses_load = any(i.source == "load" for i in spec.inputs)
+        self._ticked = spec.driver == "tick"
         self.values: F32 = self.engine.outputs[spec.values][0]
         self.sd: F32 | None = self.engine.outputs[spec.sd][0] if spec.sd else None
         self.ahead: F32 | None = None  # (times, n), rows as spec.ahead_ms
@@ -95,6 +107,8 @@ class Estimator:
         ]
         self.fail()
         self.us_used_ns = self.emg_used_ns = UNKNOWN_NS  # newest datum behind the values
+        self.angle_used_ns = self.load_used_ns = UNKNOWN_NS
+        self._angle_ns = self._load_ns = UNKNOWN_NS  # of what lies before the network now
         self.dropped_hops = 0
         self.fault = False  # implausible or doubtful values, or inputs that are no muscle's
         self.infer_start_ns = 0  # when the engine first ran in the last update; 0 = it did not
@@ -102,6 +116,8 @@ class Estimator:
         self._frame_t_ns = UNKNOWN_NS
         self._emg_next = -1  # index after the newest sample heard
         self._hops: deque[Hop] = deque()  # not yet inferred
+        self._known = False  # joint angle and load, in the last update
+        self._tick = -1  # the last update's
         self._ranges = [(o.min, o.max) for o in spec.outputs]
         # An infinite SD is a fault even where max_sd is open.
         self._max_sd = [min(o.max_sd, sys.float_info.max) for o in spec.outputs]
@@ -131,18 +147,33 @@ class Estimator:
             hops.append(Hop(features.copy(), t_ns, pipe.unreliable))
         return tuple(hops)
 
-    def update(self, frame: Frame | None, images: Sequence[F32], hops: Sequence[Hop]) -> bool:
-        """Infer on the newest frame as ``look`` made it and on all new hops; True: new values."""
+    def update(
+        self,
+        frame: Frame | None,
+        images: Sequence[F32],
+        hops: Sequence[Hop],
+        joint: Joint | None = None,
+    ) -> bool:
+        """Infer on the newest frame as ``look`` made it and on all new hops; True: new values.
+
+        A model of neither steps once per call.  Without the angle or load that a model takes, or
+        beyond where it was validated, it does not step, and its past ends.
+        """
         self.infer_start_ns = 0
         fresh = frame is not None and frame.seq != self._frame_seq
         if frame is not None and fresh:
             for (_, tensor), image in zip(self._us, images, strict=True):
                 tensor[...] = image
             self._frame_seq, self._frame_t_ns = frame.seq, frame.t_ns
+        known = not self._joint or self._place(joint)
         if self.emg is None:
-            if fresh:
+            due = known and (fresh or not self._us)
+            if due:
                 self.fault = self._step(unreliable=False)
-            return fresh
+            return due
+        if not known:
+            self._hops.clear()
+            return False
         self._hops.extend(hops)
         if len(self._hops) > MAX_STEPS:
             self._catch_up()
@@ -163,9 +194,36 @@ class Estimator:
         """What the values are of: the newest datum of the most delayed input, less the model's
         own delay; UNKNOWN_NS: no data yet.
         """
+        # Not of the load: it holds until it is changed, and STALE_JOINT watches over it.
         times = [self.us_used_ns] if self._us else []
-        newest = min([*times, self.emg_used_ns] if self.emg else times)
+        times += [self.emg_used_ns] if self.emg else []
+        newest = min([*times, self.angle_used_ns] if self.uses_angle else times)
         return newest if newest == UNKNOWN_NS else newest - self._delay_ns
+
+    def _place(self, joint: Joint | None) -> bool:
+        """Put angle and load before the network; False: unknown, or where it was never validated.
+
+        After a hole in them, and where ticks drive after a skipped one, the past is worth nothing.
+        """
+        joint = joint or Joint(self._tick)
+        known = True
+        for i, tensor in self._joint:
+            reading = joint.angle if i.source == "angle" else joint.load
+            if reading is None:
+                known = False
+            elif not i.min <= reading.value <= i.max:
+                known, self.fault = False, True
+            else:
+                tensor[0, 0] = reading.value
+                if i.source == "angle":
+                    self._angle_ns = reading.t_ns
+                else:
+                    self._load_ns = reading.t_ns
+        skipped = self._ticked and joint.tick != self._tick + 1
+        if known and (skipped or not self._known):
+            self._forget()
+        self._known, self._tick = known, joint.tick
+        return known
 
     def _catch_up(self) -> None:
         """Skip to the newest hops; a recurrent state from before the hole is worth nothing."""
@@ -187,6 +245,7 @@ class Estimator:
             if more is not None:
                 more.fill(np.nan)
         self.fault = True
+        self._known = False  # a step is missing: joint angle and load begin anew
 
     def close(self) -> None:
         """Release the engine."""
@@ -198,6 +257,10 @@ class Estimator:
             if sources.geometry is None:
                 raise SpecError(f"{self.spec.name} looks at ultrasound: set rig.probe")
             self._us.append((UsPipeline(sources.geometry, i), tensor))
+        elif i.source != "emg":
+            if not (sources.angle if i.source == "angle" else sources.load):
+                raise SpecError(f"{self.spec.name} takes {_NEEDS[i.source]}")
+            self._joint.append((i, tensor))
         else:
             if not sources.emg_channels:
                 raise SpecError(f"{self.spec.name} listens to EMG: set rig.emg")
@@ -227,6 +290,7 @@ class Estimator:
         if not plausible and not all(map(math.isfinite, values)):
             self._forget()  # or one NaN would stay in the recurrent state for ever
         self.us_used_ns = self._frame_t_ns
+        self.angle_used_ns, self.load_used_ns = self._angle_ns, self._load_ns
         return fault
 
 

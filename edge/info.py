@@ -15,6 +15,7 @@ from edge.bundle import BundleError, load_bundle
 from edge.repair import repair
 from edge.summary import summarize
 from firmware_bridge.types import DeviceError
+from models.spec import JOINT_UNITS
 
 OK, PROBLEMS, UNREADABLE = 0, 1, 2
 
@@ -63,6 +64,11 @@ def _recording(path: Path, mend: bool, verify: bool, console: Console, as_json: 
     facts = {k: v for k, v in s.meta.items() if isinstance(v, str) and "\n" not in v}
     facts |= {"models": ", ".join(s.meta.get("bundles", {})) or "none"}
     facts |= {"events": ", ".join(f"{n} x {kind}" for kind, n in s.events.items()) or "none"}
+    for name, joint in s.joint.items():
+        facts[name] = (
+            f"{joint.least:g} to {joint.greatest:g} {joint.unit}, known in"
+            f" {joint.known:.1%} of the ticks"
+        )
     if s.tick_to_send_ms:
         shown = ", ".join(f"{p} {ms:.2f} ms" for p, ms in s.tick_to_send_ms.items())
         facts["tick to send"] = shown
@@ -83,7 +89,10 @@ def _bundle(target: str, console: Console, as_json: bool) -> int:
     for i in spec.inputs:
         steps = " > ".join(s.op for s in i.steps)
         what = f"{i.source} {', '.join(i.channels)} {steps}"
-        table.add_row("in", i.name, " x ".join(map(str, i.shape)), escape(what))
+        shape = " x ".join(map(str, i.shape))
+        if unit := JOINT_UNITS.get(i.source):
+            shape, what = f"{i.min:g} to {i.max:g}", f"{i.source} {unit}"
+        table.add_row("in", i.name, shape, escape(what))
     for o in spec.outputs:
         sd = f", SD up to {o.max_sd:g}" if o.max_sd < math.inf else ""
         table.add_row("out", o.name, f"{o.min:g} to {o.max:g}{sd}", o.unit)

@@ -24,11 +24,10 @@ from rich.table import Table
 
 from edge.clock import now_ns
 from edge.realtime import RANK_LINK, RANK_RELEASE, RealTime, prepare_process, prepare_thread
-from firmware_bridge.links.commands import Hello, encode_command
+from edge.say import Speaker, read_angles
 from firmware_bridge.links.receiver import Limits, Reason, Receiver
 from firmware_bridge.types import UNKNOWN_NS, DeviceError, Flag, MuscleState, flag_names
 
-HELLO_S = 1.0
 REFRESH_S = 0.2
 RECENT = 500  # states that the jitter is taken from
 PLAIN_S = 2.0  # between lines where there is no terminal to draw a table on
@@ -71,11 +70,6 @@ class Listener:
         self.gone = False
         self._thread = threading.Thread(target=self._read, name="listen", daemon=True)
         self._thread.start()
-
-    def hello(self, seq: int) -> None:
-        """Tell the daemon that somebody is here."""
-        with contextlib.suppress(OSError):  # nobody at the other end yet
-            os.write(self._fd, encode_command(Hello(seq, now_ns(), "sonomyo listen"), now_ns()))
 
     def close(self) -> None:
         """End the reading thread."""
@@ -171,15 +165,11 @@ def _jitter_ms(listener: Listener) -> float:
 def show(listener: Listener, measured: Measured | None, seconds: float, quiet: bool) -> None:
     """Draw the table until ``seconds`` are over or the sender has said goodbye and gone."""
     console = Console(quiet=quiet)
-    end, hello, line = time.monotonic() + seconds, 0.0, time.monotonic() + PLAIN_S
-    number = 0
+    end, line = time.monotonic() + seconds, time.monotonic() + PLAIN_S
     live = Live(console=console, auto_refresh=False) if console.is_terminal and not quiet else None
     with live or contextlib.nullcontext():
         while not listener.stopping and time.monotonic() < end:
             time.sleep(REFRESH_S)
-            if time.monotonic() >= hello:
-                number, hello = number + 1, time.monotonic() + HELLO_S
-                listener.hello(number)
             verdict = listener.receiver.check(now_ns())
             if verdict.ready and verdict.reason == Reason.NOT_ARMED:
                 listener.receiver.rearm()  # starting this program is the arming; once
@@ -234,6 +224,10 @@ def add_args(p: argparse.ArgumentParser) -> None:
         "--accept", default="", help="flags to drive on nevertheless: REPLAY,UNCALIBRATED"
     )
     p.add_argument("--measured", type=Path, help="NPZ with measurements to show beside")
+    p.add_argument(
+        "--encoder", metavar="FILE.npz:NAME", help="send the array NAME (deg, at its rate_hz)"
+    )
+    p.add_argument("--load", metavar="KG", type=float, help="send this load every second")
     p.add_argument("--save", type=Path, help="write everything received to this NPZ")
     p.add_argument("--quiet", action="store_true", help="no table")
     p.add_argument("--realtime", action="store_true", help="receive with real-time priority")
@@ -254,13 +248,16 @@ def main(a: argparse.Namespace) -> int:
     rt = RealTime(enabled=a.realtime)
     prepare_thread(rt, RANK_LINK)  # this thread holds the GIL, too, while it draws
     try:
+        angles = read_angles(a.encoder) if a.encoder else None
         with open_port(a.port, a.baud) as fd:
+            speaker = Speaker(fd, angles, a.load)
             listener = Listener(fd, limits, rt, keep=a.save is not None)
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, lambda *_: setattr(listener, "stopping", True))
             prepare_process(rt)
             show(listener, Measured(a.measured) if a.measured else None, a.seconds, a.quiet)
             listener.close()
+            speaker.close()
     except DeviceError as e:
         print(f"sonomyo listen: {e}", file=sys.stderr)
         return 2

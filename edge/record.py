@@ -23,9 +23,12 @@ from firmware_bridge.recording_format import (
     CHUNKS,
     EVENTS,
     FRAMES,
+    JOINT,
+    JOINT_DTYPE,
     STAMPS,
     STAMPS_DTYPE,
     STATES,
+    TOPICS,
     EmgInfo,
     Event,
     encode_chunk,
@@ -62,6 +65,7 @@ class SessionWriter:
         *,
         geometry: Geometry | None = None,
         emg: tuple[float, tuple[str, ...]] | None = None,
+        joint: bool = False,
         fsync_s: float = 0.5,
         rt: RealTime | None = None,
         frame_queue_bytes: int = FRAME_QUEUE_BYTES,
@@ -69,14 +73,14 @@ class SessionWriter:
     ):
         self._geometry, self._emg = geometry, EmgInfo(*emg) if emg else None
         self._fsync_s, self._rt = fsync_s, rt or RealTime(enabled=False)
-        self._dropped = dict.fromkeys((FRAMES, CHUNKS, STATES, STAMPS, EVENTS, ANCHORS), 0)
+        self._dropped = dict.fromkeys(TOPICS, 0)
         self._refused = 0
         self.warnings: list[str] = []
         frame_bytes = geometry.lines * geometry.samples * geometry.dtype.itemsize if geometry else 1
         self._max_frames = max(2, frame_queue_bytes // frame_bytes)
         self._frames: deque[tuple[str, int, Any]] = deque()
         self._rest: deque[tuple[str, int, Any]] = deque()
-        self._file = SessionFile(Path(path), meta, geometry, self._emg, min_free_bytes)
+        self._file = SessionFile(Path(path), meta, geometry, self._emg, joint, min_free_bytes)
         self.path = self._file.path
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
@@ -100,6 +104,10 @@ class SessionWriter:
     def stamps(self, row: NDArray[np.void]) -> None:
         """Record one row of ``STAMPS_DTYPE``."""
         self._put(STAMPS, row)
+
+    def joint(self, row: NDArray[np.void]) -> None:
+        """Record one row of ``JOINT_DTYPE``, in a session that was opened with ``joint``."""
+        self._put(JOINT, row)
 
     def event(self, kind: str, /, **data: Any) -> None:
         """Record that something happened just now."""
@@ -177,6 +185,8 @@ class SessionWriter:
             add(topic, log_ns, what.t_ns, encode_state(what))
         elif topic == STAMPS:
             add(topic, log_ns, log_ns, encode_row(what, STAMPS_DTYPE))
+        elif topic == JOINT:
+            add(topic, log_ns, log_ns, encode_row(what, JOINT_DTYPE))
         elif topic == ANCHORS:
             add(topic, log_ns, log_ns, encode_row(what, ANCHOR_DTYPE))
         elif topic == EVENTS:

@@ -17,11 +17,16 @@ from rich.console import Console
 
 from edge.bundle import Bundle, BundleError, load_bundle
 from edge.carry import Carry, foreseen
-from edge.config import parse_config
+from edge.config import Config, ConfigError, parse_config
 from edge.estimate import Estimator, Sources
+from edge.joint import NOTHING, Joint, Reading, joint_of
+from edge.joint_plan import plan_joint
+from edge.joint_source import angle_of
 from edge.runtime import EngineError
 from edge.tick import join
+from edge.turns import Source, Turns
 from firmware_bridge.recording import Recording, RecordingError, open_recording
+from firmware_bridge.recording_format import JOINT
 from firmware_bridge.types import Chunk, Flag, Frame
 from models.spec import SpecError
 
@@ -74,6 +79,36 @@ class Cutter:
         return frame if us_seq >= 0 else None, chunks, complete
 
 
+class Joints:
+    """Gives each tick the joint angle and load it had: ``find(tick)``, then ``turns``.
+
+    An angle that a model gave is not taken from the recording but found out again.
+    """
+
+    def __init__(self, recording: Recording, estimators: list[Estimator], config: Config):
+        rows = recording.joint()
+        self._rows = dict(zip(rows["tick"].tolist(), rows, strict=True))
+        self._now = Joint(-1)
+        angle: Source = self._angle
+        if any(e.uses_angle for e in estimators):
+            plan = plan_joint(config, [e.spec for e in estimators])
+            if plan.angle_output:
+                angle = angle_of(estimators[plan.angle_output[0]], plan.angle_output[1])
+        self.turns = Turns(estimators, config.timing, angle, self._load)
+
+    def find(self, tick: int) -> bool:
+        """Whether it was recorded, where a model takes it."""
+        row = self._rows.get(tick)
+        self._now = Joint(tick) if row is None else joint_of(row)
+        return row is not None or not self.turns.takes_joint
+
+    def _angle(self, _: int) -> Reading:
+        return self._now.angle or NOTHING
+
+    def _load(self, _: int) -> Reading:
+        return self._now.load or NOTHING
+
+
 def estimators_of(recording: Recording, bundles: list[str]) -> list[Estimator]:
     """The recording's own models (same hash), or the ones named instead."""
     if bundles:
@@ -82,7 +117,11 @@ def estimators_of(recording: Recording, bundles: list[str]) -> list[Estimator]:
         found = [_same(i, p) for i, p in recording.meta.get("bundle_paths", {}).items()]
     emg = recording.emg_info
     sources = Sources(
-        recording.geometry, emg.fs_hz if emg else 0.0, tuple(emg.channels) if emg else ()
+        recording.geometry,
+        emg.fs_hz if emg else 0.0,
+        tuple(emg.channels) if emg else (),
+        angle=JOINT in recording.topics,
+        load=JOINT in recording.topics,
     )
     return [Estimator(b, sources) for b in found]
 
@@ -107,16 +146,18 @@ def replay(recording: Recording, estimators: list[Estimator]) -> Report:
     cutter = Cutter(recording, any(e.uses_us for e in estimators))
     config = parse_config(recording.meta.get("config", ""), "the recording's configuration")
     carry = Carry(estimators, config.timing.period_ms)
+    joints = Joints(recording, estimators, config)
     rows = iter(recording.stamps())
     states = {s.seq: s for s in recording.states()}
     for row in rows:
         tick, behind = int(row["tick"]), int(row["late"])
-        if not behind:
+        if not behind and tick not in results:  # one that was sent late has two rows
             frame, chunks, complete = cutter.cut(int(row["us_seq"]), int(row["emg_seq"]))
-            stepped = []
-            for e in estimators:
+            complete &= joints.find(tick)
+            stepped = [False] * len(estimators)
+            for k, e, joint in joints.turns.of(tick, int(row["t_tick_ns"])):
                 hops = [hop for chunk in chunks for hop in e.hear(chunk)]
-                stepped.append(e.update(frame, e.look(frame) if frame else (), hops))
+                stepped[k] = e.update(frame, e.look(frame) if frame else (), hops, joint)
             ahead = carry.look(stepped)
             results[tick] = _Again(*join(estimators)[:2], ahead) if complete else None
             results.pop(tick - 1000, None)
@@ -182,7 +223,7 @@ def main(a: argparse.Namespace) -> int:
         if not estimators:
             raise BundleError("the recording has no model: name one with --bundle")
         report = replay(recording, estimators)
-    except (RecordingError, BundleError, EngineError, SpecError) as e:
+    except (RecordingError, ConfigError, BundleError, EngineError, SpecError) as e:
         print(f"sonomyo replay: {e}", file=sys.stderr)
         return 2
     if a.json:

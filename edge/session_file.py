@@ -48,6 +48,7 @@ class SessionFile:
         meta: Mapping[str, Any],
         geometry: Geometry | None,
         emg: EmgInfo | None,
+        joint: bool,
         min_free_bytes: int,
     ):
         self.errors = 0
@@ -68,7 +69,7 @@ class SessionFile:
             "session.json": {k: json.dumps(v) for k, v in meta.items() if not isinstance(v, str)},
         }  # fmt: skip
         library = f"sonomyo {metadata.version('sonomyo')}"
-        head, self._tally = mcap_file.head(library, described, channels(geometry, emg))
+        head, self._tally = mcap_file.head(library, described, channels(geometry, emg, joint))
         self.path, self._fd = _create(path, min_free_bytes)
         self._batch = [head]
         if not self.flush():

@@ -33,6 +33,16 @@ class Topic:
 
 
 @dataclass(frozen=True)
+class Joint:
+    """Joint angle or load as the models were given it."""
+
+    unit: str
+    known: float  # share of the ticks, 0 to 1
+    least: float
+    greatest: float
+
+
+@dataclass(frozen=True)
 class Summary:
     """Everything ``sonomyo info`` says about a recording; ``problems`` in words, empty if good."""
 
@@ -45,6 +55,7 @@ class Summary:
     intact: bool | None  # every bit as it was written; None = not verified, or not closed
     topics: dict[str, Topic]
     events: dict[str, int]
+    joint: dict[str, Joint]  # "angle", "load"; empty if no model took any
     late: int  # states that went out with an older result
     tick_to_send_ms: dict[str, float]  # percentiles
     meta: dict[str, Any]
@@ -91,6 +102,7 @@ def summarize(path: Path, verify: bool = False) -> Summary:
         intact=intact,
         topics=topics,
         events=dict(Counter(e.kind for e in recording.events())),
+        joint=_joint(recording.joint()),
         late=late,
         tick_to_send_ms={
             f"p{p:g}": float(np.percentile(wait_ms, p)) for p in (50, 99, 99.9) if len(wait_ms)
@@ -138,6 +150,17 @@ def _topic(rows: "np.ndarray[Any, Any]") -> Topic:
         lost=int(missing.sum()),
         longest_pause_ms=float(pauses_ns.max()) * 1e-6 if len(pauses_ns) else 0.0,
     )
+
+
+def _joint(rows: "np.ndarray[Any, Any]") -> dict[str, Joint]:
+    """What was known at all: a model that takes one of the two leaves the other's column NaN."""
+    found = {}
+    for name, column, unit in (("angle", "angle_deg", "deg"), ("load", "load_kg", "kg")):
+        known = rows[column][~np.isnan(rows[column])]
+        if len(known):
+            share = len(known) / len(rows)
+            found[name] = Joint(unit, share, float(known.min()), float(known.max()))
+    return found
 
 
 def _utc(unix_ns: int) -> str:

@@ -23,6 +23,7 @@ from edge.config import Timing
 from edge.estimate import Estimator, Heard
 from edge.realtime import RANK_RELEASE, RANK_TICK, RealTime, prepare_thread
 from edge.sensors import EmgReader, ProbeReader
+from edge.turns import Turns
 from firmware_bridge.links import Link
 from firmware_bridge.links.packet import Info
 from firmware_bridge.recording import STAMPS_DTYPE
@@ -31,9 +32,8 @@ from firmware_bridge.types import UNKNOWN_NS, Flag, MuscleState
 log = logging.getLogger(__name__)
 
 # Plain integers: IntFlag arithmetic costs more than encoding and sending a packet.
-_STALE_US, _STALE_EMG, _LATE, _PREDICTED, _FAULT = (
-    int(f) for f in (Flag.STALE_US, Flag.STALE_EMG, Flag.LATE, Flag.PREDICTED, Flag.FAULT)
-)
+_STALE_US, _STALE_EMG, _STALE_JOINT = map(int, (Flag.STALE_US, Flag.STALE_EMG, Flag.STALE_JOINT))
+_LATE, _PREDICTED, _FAULT = map(int, (Flag.LATE, Flag.PREDICTED, Flag.FAULT))
 
 FAREWELLS = 10  # FAULT states sent on stopping, so that one of them surely arrives
 GET_READY_NS = 250_000  # before a release: encoding takes that long when caches are cold
@@ -48,6 +48,9 @@ class Log(Protocol):
 
     def stamps(self, row: NDArray[np.void]) -> None:
         """Take a row of times; never blocks."""
+
+    def joint(self, row: NDArray[np.void]) -> None:
+        """Take the joint angle and load of a tick; never blocks."""
 
     def event(self, kind: str, **data: object) -> None:
         """Take an event; never blocks."""
@@ -67,6 +70,8 @@ class Result:
     us_t_ns: int = UNKNOWN_NS  # newest datum behind the values, as emg_t_ns
     emg_seq: int = 0
     emg_t_ns: int = UNKNOWN_NS
+    angle_t_ns: int = UNKNOWN_NS
+    load_t_ns: int = UNKNOWN_NS
     assembled_ns: int = 0
     infer_start_ns: int = 0
     infer_end_ns: int = 0
@@ -97,8 +102,10 @@ class Tick:
         out: Log,
         info: Info,
         flags: Flag,
+        turns: Turns | None = None,
     ):
         self._estimators, self._probe, self._emg = estimators, probe, emg
+        self._turns = turns or Turns(estimators, timing)
         self._links, self._rt, self._out, self._info = links, rt, out, info
         self._period_ns = int(timing.period_ms * 1e6)
         self._asap = timing.release_ms == 0
@@ -106,8 +113,12 @@ class Tick:
         self._release_ns = int(release_ms * 1e6)
         self._max_us_ns = int(timing.max_us_age_ms * 1e6)
         self._max_emg_ns = int(timing.max_emg_age_ms * 1e6)
+        self._max_angle_ns = int(timing.max_angle_age_ms * 1e6)
+        self._max_load_ns = int(timing.max_load_age_ms * 1e6)
         self._uses_us = any(e.uses_us for e in estimators)
         self._uses_emg = any(e.emg is not None for e in estimators)
+        self._uses_angle = any(e.uses_angle for e in estimators)
+        self._uses_load = any(e.uses_load for e in estimators)
         self._carry = Carry(estimators, timing.period_ms)
         n = sum(len(e.values) for e in estimators)
         has_sd = any(e.sd is not None for e in estimators)
@@ -184,19 +195,19 @@ class Tick:
             last = self._heard[-1].chunk
             self._emg_seq = last.seq + len(last.data)
         assembled_ns = now_ns()
-        fault, stepped = False, []
-        for k, e in enumerate(self._estimators):
+        fault, stepped = False, [False] * len(self._estimators)
+        for k, e, joint in self._turns.of(tick, self._pacer.deadline(tick)):
             hops = [hop for heard in self._heard for hop in heard.hops[k]]
-            new = False
             try:
                 if look is None:
-                    new = e.update(None, (), hops)
+                    stepped[k] = e.update(None, (), hops, joint)
                 else:
-                    new = e.update(look.frame, look.images[k], hops)
+                    stepped[k] = e.update(look.frame, look.images[k], hops, joint)
             except Exception as error:  # the tick never stops: say FAULT and count
                 self._failed(tick, e, error)
-            stepped.append(new)
             fault = fault or e.fault
+        if self._turns.joint:
+            self._out.joint(self._turns.joint.row())
         values, sd, t_ns = join(self._estimators)
         ahead = self._carry.look(stepped)
         done_ns = now_ns()
@@ -206,6 +217,8 @@ class Tick:
             min((e.us_used_ns for e in self._estimators if e.uses_us), default=UNKNOWN_NS),
             self._emg_seq,
             min((e.emg_used_ns for e in self._estimators if e.emg), default=UNKNOWN_NS),
+            min((e.angle_used_ns for e in self._estimators if e.uses_angle), default=UNKNOWN_NS),
+            min((e.load_used_ns for e in self._estimators if e.uses_load), default=UNKNOWN_NS),
             assembled_ns, min(started, default=done_ns), done_ns,
         )  # fmt: skip
 
@@ -270,11 +283,19 @@ class Tick:
 
     def _stale(self, r: Result, now: int) -> int:
         flags = 0
-        if self._uses_us and (r.us_t_ns == UNKNOWN_NS or now - r.us_t_ns > self._max_us_ns):
+        if self._uses_us and _older(r.us_t_ns, now, self._max_us_ns):
             flags |= _STALE_US
-        if self._uses_emg and (r.emg_t_ns == UNKNOWN_NS or now - r.emg_t_ns > self._max_emg_ns):
+        if self._uses_emg and _older(r.emg_t_ns, now, self._max_emg_ns):
             flags |= _STALE_EMG
+        if (self._uses_angle and _older(r.angle_t_ns, now, self._max_angle_ns)) or (
+            self._uses_load and _older(r.load_t_ns, now, self._max_load_ns)
+        ):
+            flags |= _STALE_JOINT
         return flags
+
+
+def _older(t_ns: int, now_ns: int, most_ns: int) -> bool:
+    return t_ns == UNKNOWN_NS or now_ns - t_ns > most_ns
 
 
 def join(

@@ -27,6 +27,8 @@ from firmware_bridge.recording_format import (
     EVENTS,
     FORMAT_VERSION,
     FRAMES,
+    JOINT,
+    JOINT_DTYPE,
     STAMPS,
     STATES,
     decode_chunk,
@@ -79,6 +81,10 @@ class Recording:
     def stamps(self) -> NDArray[np.void]:
         """All rows of times, ``(rows,)`` of ``STAMPS_DTYPE``."""
         return decode_rows(self._messages(STAMPS), STAMPS_DTYPE)
+
+    def joint(self) -> NDArray[np.void]:
+        """Joint angle and load of each tick, ``(rows,)`` of ``JOINT_DTYPE``; none: no rows."""
+        return decode_rows(self._messages(JOINT), JOINT_DTYPE)
 
     def events(self) -> Iterator[Event]:
         """Every event."""

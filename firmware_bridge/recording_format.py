@@ -9,6 +9,7 @@ A message is one of the fixed little-endian headers below, then the raw bytes of
 - ``/stamps``: one ``STAMPS_DTYPE`` row
 - ``/events``: JSON ``{"t_ns": …, "kind": …, "data": {…}}``
 - ``/anchors``: ``mono_ns i64, unix_ns i64``
+- ``/joint``: one ``JOINT_DTYPE`` row
 """
 
 import json
@@ -26,8 +27,8 @@ from firmware_bridge.types import Chunk, DeviceError, Flag, Frame, Geometry, Mus
 
 FORMAT_VERSION = 1
 FRAMES, CHUNKS, STATES = "/us/frame", "/emg/chunk", "/state"
-STAMPS, EVENTS, ANCHORS = "/stamps", "/events", "/anchors"
-TOPICS = (FRAMES, CHUNKS, STATES, STAMPS, EVENTS, ANCHORS)  # channel id = place + 1
+STAMPS, EVENTS, ANCHORS, JOINT = "/stamps", "/events", "/anchors", "/joint"
+TOPICS = (FRAMES, CHUNKS, STATES, STAMPS, EVENTS, ANCHORS, JOINT)  # channel id = place + 1
 
 FRAME_HEAD = struct.Struct("<qqq")  # t_ns, seq, device_ns
 CHUNK_HEAD = struct.Struct("<qqd")  # t_ns, seq, fs_hz
@@ -49,6 +50,18 @@ STAMPS_DTYPE = np.dtype(
         ("sent_ns", "<i8"),  # 0 = this result came after its release and was not sent as its own
         ("flags", "<u4"),
         ("late", "<u4"),  # how many ticks old the result was that was sent
+    ]
+)
+
+# One row per tick of models that take them: joint angle and load as that tick used them.  NaN and
+# -1: not known, or older than its limit.
+JOINT_DTYPE = np.dtype(
+    [
+        ("tick", "<i8"),
+        ("angle_deg", "<f8"),
+        ("angle_t_ns", "<i8"),
+        ("load_kg", "<f8"),
+        ("load_t_ns", "<i8"),
     ]
 )
 
@@ -74,7 +87,7 @@ class Event:
     data: dict[str, Any]
 
 
-def channels(geometry: Geometry | None, emg: EmgInfo | None) -> list[Channel]:
+def channels(geometry: Geometry | None, emg: EmgInfo | None, joint: bool = False) -> list[Channel]:
     """The MCAP channels of a session; each carries what a stranger needs to parse its messages."""
     described: dict[str, dict[str, str]] = {}
     if geometry is not None:
@@ -90,13 +103,14 @@ def channels(geometry: Geometry | None, emg: EmgInfo | None) -> list[Channel]:
             "fs_hz": repr(emg.fs_hz),
             "channels": json.dumps(emg.channels),
         }
-    row = ", ".join(f"{name} {STAMPS_DTYPE[name].name}" for name in STAMPS_DTYPE.names or ())
     described[STATES] = {
         "layout": "<seq i64, t_ns i64, flags u16, n u16, values f32[n], sd f32[n] or nothing"
     }
-    described[STAMPS] = {"layout": f"<{row}"}
+    described[STAMPS] = {"layout": _layout(STAMPS_DTYPE)}
     described[EVENTS] = {"layout": '{"t_ns": integer, "kind": text, "data": object}'}
     described[ANCHORS] = {"layout": "<mono_ns i64, unix_ns i64"}
+    if joint:
+        described[JOINT] = {"layout": _layout(JOINT_DTYPE)}
     return [
         Channel(
             id=TOPICS.index(topic) + 1,
@@ -213,6 +227,10 @@ def decode_rows(bodies: Iterable[bytes], dtype: "np.dtype[Any]") -> NDArray[Any]
             f"rows of other than {dtype.itemsize} bytes: the file is damaged, or not by Sonomyo"
         )
     return np.frombuffer(b"".join(rows), dtype)
+
+
+def _layout(dtype: "np.dtype[Any]") -> str:
+    return "<" + ", ".join(f"{name} {dtype[name].name}" for name in dtype.names or ())
 
 
 def _f4(x: NDArray[np.float32]) -> bytes:

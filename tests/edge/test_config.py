@@ -18,6 +18,8 @@ def test_every_setting_survives_being_written_and_read_again():
     probe = ""
     emg = 'brainflow:cyton?serial_port=/dev/ttyUSB0'
     links = ["serial:/dev/ttyS1"]
+    angle = "encoder:serial:/dev/ttyS1"
+    load = "2.0 kg"
     [timing]
     period_ms = 20
     release_ms = 0
@@ -46,6 +48,8 @@ def test_every_setting_survives_being_written_and_read_again():
         ("[timing]\nperiod_ms = 0", "timing.period_ms must be 1..1000"),
         ("[timing]\nrelease_ms = 10", "timing.release_ms must be 0"),
         ("[timing]\nmax_us_age_ms = -1", "max_us_age_ms must be positive"),
+        ("[timing]\nmax_angle_age_ms = 0", "max_angle_age_ms must be positive"),
+        ("[timing]\nmax_load_age_ms = 0", "max_load_age_ms must be positive"),
         ("[realtime]\npriority = 99", "realtime.priority must be 15..90"),
         ("[record]\nfsync_s = 0", "record.fsync_s must be positive"),
         ("[timing]\nmax_us_age_ms = inf", "max_us_age_ms must be a finite number"),

@@ -3,10 +3,8 @@
 Everything between those four boundaries is the product.
 """
 
-import os
 import threading
 import time
-import tty
 
 import numpy as np
 import pytest
@@ -16,8 +14,7 @@ from edge.config import Config, ConfigError, Record, Rig, Timing
 from edge.daemon import Daemon
 from edge.realtime import RealTime
 from edge.replay import estimators_of, replay
-from firmware_bridge.links.commands import Encoder, Mark, Start, Stop, encode_command
-from firmware_bridge.links.receiver import Limits, Receiver
+from firmware_bridge.links.commands import Encoder, Mark, Start, Stop
 from firmware_bridge.recording import open_recording
 from firmware_bridge.types import UNKNOWN_NS, DeviceError, Flag
 from models.spec import SpecError
@@ -26,94 +23,6 @@ PROBE = "usb:sim?lines=4&samples=6&fps=100"
 EMG = "synthetic:?fs_hz=1000&channels=MG,TA"
 QUIET = RealTime(enabled=False)  # the other tests of this process want their garbage collector
 CALM = Flag.REPLAY | Flag.UNCALIBRATED
-
-
-class Port:
-    """A pseudo-terminal whose reader may be slow, and which can be pulled out."""
-
-    def __init__(self, folder):
-        self.path = folder / "port"
-        self.plug()
-        self.receiver = Receiver(Limits(reject=Flag.FAULT))
-        self.states, self.reading = [], threading.Event()
-        self.reading.set()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._read)
-        self._thread.start()
-
-    def plug(self):
-        self.fd, self._slave = os.openpty()
-        tty.setraw(self._slave)
-        os.set_blocking(self.fd, False)
-        self.path.unlink(missing_ok=True)
-        self.path.symlink_to(os.ttyname(self._slave))
-
-    def unplug(self):
-        fd, self.fd = self.fd, -1
-        os.close(self._slave)
-        os.close(fd)
-
-    def send(self, command):
-        os.write(self.fd, encode_command(command, time.monotonic_ns()))
-
-    def close(self):
-        self._stop.set()
-        self._thread.join()
-        if self.fd >= 0:
-            self.unplug()
-
-    def _read(self):
-        while not self._stop.is_set():
-            time.sleep(0.002)
-            if self.reading.is_set() and self.fd >= 0:
-                try:
-                    data = os.read(self.fd, 65536)
-                except OSError:
-                    continue
-                self.states += self.receiver.feed(data, time.monotonic_ns())
-
-
-@pytest.fixture
-def port(tmp_path):
-    p = Port(tmp_path)
-    yield p
-    p.close()
-
-
-@pytest.fixture
-def run(tmp_path, port, brightness, adder):
-    """Start a daemon; it serves until the test ends."""
-    started = []
-
-    def start(
-        probe=PROBE, emg=EMG, models=(brightness, adder), timing=None, record=False, engine=None
-    ):
-        config = Config(
-            rig=Rig(probe=probe, emg=emg, links=(f"serial:{port.path}",)),
-            models=tuple(str(m) for m in models),
-            timing=timing or Timing(max_us_age_ms=150, max_emg_age_ms=150),
-            realtime=QUIET,
-            record=Record(folder=str(tmp_path / "out")) if record is True else record or Record(),
-        )
-        daemon, stop = Daemon(config), threading.Event()
-        if engine:  # stands for a processor that is slower, or broken
-            daemon.estimators[0].engine = engine(daemon.estimators[0].engine)
-        daemon.start()
-        thread = threading.Thread(target=daemon.serve, args=(stop.is_set,))
-        thread.start()
-
-        def end():
-            stop.set()
-            thread.join()
-            daemon.close()
-
-        daemon.end = end
-        started.append(end)
-        return daemon
-
-    yield start
-    for end in started:
-        end()
 
 
 def wait(condition, seconds=8.0):

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from edge.info import add_args, main
+from edge.joint import Joint, Reading
 from edge.record import SessionWriter
+from edge.summary import Joint as JointSummary
 from edge.summary import summarize
 from firmware_bridge.recording import STAMPS_DTYPE
 from firmware_bridge.types import Chunk, Flag, Frame, Geometry, MuscleState
@@ -59,6 +61,18 @@ def test_gaps_are_counted_in_what_is_missing(tmp_path):
     assert (topics["/state"].gaps, topics["/state"].lost) == (0, 0)
     problems = summarize(path).problems
     assert problems == ["13 frames lost (gaps: 2)", "15 samples lost (gaps: 1)"]
+
+
+def test_joint_angle_and_load_are_shown_with_how_often_they_were_known(tmp_path, capsys):
+    w = SessionWriter(tmp_path / "a.mcap", {}, joint=True, min_free_bytes=0)
+    for tick in range(4):
+        w.joint(Joint(tick, Reading(30.0 + tick, tick) if tick else None).row())
+    w.close()
+    assert summarize(w.path).topics["/joint"].messages == 4
+    assert summarize(w.path).joint == {"angle": JointSummary("deg", 0.75, 31.0, 33.0)}
+    info(w.path)
+    assert "31 to 33 deg, known in 75.0% of the ticks" in capsys.readouterr().out
+    assert summarize(record(tmp_path / "b.mcap")).joint == {}
 
 
 def test_late_states_are_a_problem(tmp_path):
@@ -123,3 +137,10 @@ def test_a_bundle_says_when_it_doubts_and_which_maps_it_draws(doubter, mapper, c
     assert "bright" in shown
     assert info(mapper) == 0
     assert "bright, again" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_bundle_says_which_angles_and_loads_it_was_validated_for(elbow, capsys):
+    assert info(elbow) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "0 to 140 │ angle deg" in shown
+    assert "0 to 5 │ load kg" in shown

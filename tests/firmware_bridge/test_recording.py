@@ -28,6 +28,8 @@ from firmware_bridge.recording_format import (
     CHUNKS,
     EVENTS,
     FRAMES,
+    JOINT,
+    JOINT_DTYPE,
     STAMPS,
     STATES,
     TOPICS,
@@ -68,18 +70,19 @@ def session(n, geometry=BMODE, emg=EMG):
             (STAMPS, encode_row(row, STAMPS_DTYPE)),
             (EVENTS, encode_event(Event(1000 + k, "mark", {"n": k}))),
             (ANCHORS, encode_row(np.array([(k, 2 * k)], ANCHOR_DTYPE), ANCHOR_DTYPE)),
+            (JOINT, encode_row(np.array([(k, 90.0, k, np.nan, -1)], JOINT_DTYPE), JOINT_DTYPE)),
         ]
     return messages
 
 
-def written(messages, geometry=BMODE, emg=EMG, version="1"):
+def written(messages, geometry=BMODE, emg=EMG, version="1", joint=True):
     """The bytes of a closed file, and where each message ends in it."""
     described = {
         "sonomyo": {"format": version},
         "session": {"config": "a = 1\n"},
         "session.json": {"versions": '{"numpy": "2"}'},
     }
-    data, tally = mcap_file.head("test", described, channels(geometry, emg))
+    data, tally = mcap_file.head("test", described, channels(geometry, emg, joint))
     ends = []
     for topic, body in messages:
         channel = TOPICS.index(topic) + 1
@@ -98,6 +101,7 @@ def count(recording):
         STAMPS: len(recording.stamps()),
         EVENTS: len(list(recording.events())),
         ANCHORS: len(recording.anchors()),
+        JOINT: len(recording.joint()),
     }
 
 
@@ -193,17 +197,27 @@ def test_iterators_of_one_recording_do_not_disturb_each_other(tmp_path):
     ]
 
 
+def test_a_session_that_took_no_joint_angle_has_no_such_rows_and_opens_as_ever(tmp_path):
+    path = tmp_path / "a.mcap"
+    messages = [m for m in session(2) if m[0] != JOINT]
+    path.write_bytes(written(messages, joint=False)[0])
+    r = open_recording(path)
+    assert JOINT not in r.topics
+    assert len(r.joint()) == 0
+    assert len(list(r.states())) == 2
+
+
 def test_the_mcap_library_agrees_with_every_byte():
     data, _ = written(session(3))
     # Reads front to back and checks the CRC of all data.
     messages = list(NonSeekingReader(io.BytesIO(data), validate_crcs=True).iter_messages())
-    assert len(messages) == 18
+    assert len(messages) == 21
     assert {c.topic for _, c, _ in messages} == set(TOPICS)
     assert [m.sequence for _, c, m in messages if c.topic == STATES] == [0, 1, 2]
     # Jumps to the summary by the footer.
     reader = make_reader(io.BytesIO(data), validate_crcs=True)
     summary = reader.get_summary()
-    assert summary.statistics.message_count == 18
+    assert summary.statistics.message_count == 21
     assert {c.topic for c in summary.channels.values()} == set(TOPICS)
     assert {m.name for m in reader.iter_metadata()} == {"sonomyo", "session", "session.json"}
     # The library does not check this one: from the summary's start up to the CRC itself.
@@ -242,7 +256,7 @@ def test_a_file_that_ends_in_zeros_is_read_up_to_them(tmp_path):
     # What a power failure leaves when the length was written but the data was not.
     data, ends = written(session(2))
     path = tmp_path / "zeros.mcap"
-    path.write_bytes(data[: ends[5]] + bytes(4096))
+    path.write_bytes(data[: ends[6]] + bytes(4096))
     r = open_recording(path)
     assert r.torn
     assert set(count(r).values()) == {1}
