@@ -55,9 +55,10 @@ def _pieces(knots: Tensor, table: Tensor) -> Callable[[Tensor], Tensor]:
     inner = knots[1 : len(table)]
 
     def evaluate(q: Tensor) -> Tensor:
-        piece = torch.bucketize(q.detach(), inner.to(q), right=True)
-        a, b, c, d = table.to(q)[piece].unbind(-1)
-        h = q - knots.to(q)[piece]
+        piece = torch.bucketize(q.detach().contiguous(), inner.to(q), right=True)
+        rows = torch.cat([table, knots[: len(table), None]], -1).to(q)
+        a, b, c, d, x = rows.index_select(0, piece.flatten()).reshape(*q.shape, 5).unbind(-1)
+        h = q - x
         return a + h * (b + h * (c + h * d))
 
     return evaluate

@@ -57,6 +57,8 @@ class Kinematics:
             if name in model.couplers:
                 leader = model.couplers[name].independent
                 raise OsimError(f"{model.name}: {name!r} follows {leader!r}; name that instead")
+        for name in model.couplers:
+            self._check_leader(name)
         self._couplers = {
             name: (
                 c.independent,
@@ -99,6 +101,14 @@ class Kinematics:
         while coordinate in self._couplers:
             coordinate = self._couplers[coordinate][0]
         return frozenset((coordinate,)) & frozenset(self.coordinates)
+
+    def _check_leader(self, name: str) -> None:
+        seen, couplers = [name], self.model.couplers
+        while name in couplers:
+            name = couplers[name].independent
+            if name in seen:
+                raise OsimError(f"{self.model.name}: {name!r} follows itself; free one coordinate")
+            seen.append(name)
 
     def _chain(self, name: str) -> list[str]:
         """Frames not placed yet between the ground and ``name``, this included."""

@@ -48,9 +48,9 @@ def read_osim(path: Path | str) -> OsimModel:
         model.fail(f"<length_units> {unit}", "only meters are read")
 
     bodies = {b.name: _body(b) for b in model.all("BodySet/objects/Body") if b.name != GROUND}
-    frames: dict[str, Pose] = {}
+    poses: dict[str, set[Pose]] = {}
     for f in model.all(".//PhysicalOffsetFrame"):
-        frames.setdefault(f.name, _offset(f))
+        poses.setdefault(f.name, set()).add(_offset(f))
     if int(version) < 40000:
         pairs = [
             (j, _joint_3(j, b)) for b in model.all("BodySet/objects/Body") for j in b.all("Joint/*")
@@ -74,7 +74,8 @@ def read_osim(path: Path | str) -> OsimModel:
         name=model.name or Path(path).name,
         gravity_m_s2=model.vector("gravity", (0.0, -9.80665, 0.0)),
         bodies=bodies,
-        frames=frames,
+        # Paths name frames by their last part: one that means several is none.
+        frames={name: same.pop() for name, same in poses.items() if len(same) == 1},
         joints={joint.child.parent: joint for _, joint in pairs},
         coordinates=coordinates,
         couplers=couplers,

@@ -3,7 +3,7 @@
 from models.osim import Constant, Function, PiecewiseLinear, Polynomial, Scaled, Spline, Unknown
 from models.osim_xml import Node
 
-_TAGS = ("Function", "Constant", "SimmSpline", "NaturalCubicSpline")
+_TAGS = ("Function", "Constant", "Spline", "Sine")  # as the classes end in OpenSim
 
 
 def read_function(owner: Node) -> Function:

@@ -12,6 +12,7 @@ from xml.parsers import expat
 from models.osim import OsimError, Vec3
 
 MOST_BYTES = 100_000_000  # a hundred times the largest model we know
+DEEPEST = 100  # elements inside each other
 
 
 class Node:
@@ -99,12 +100,25 @@ def parse(path: Path) -> Node:
     def refuse(*_: object) -> None:
         raise OsimError(f"{path.name}: <!DOCTYPE> can hide a bomb; delete the declaration")
 
-    builder = TreeBuilder()
+    builder, depth = TreeBuilder(), 0
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        nonlocal depth
+        depth += 1
+        if depth > DEEPEST:
+            raise OsimError(f"{path.name}: more than {DEEPEST} levels; this is no model")
+        builder.start(tag, attributes)
+
+    def end(tag: str) -> None:
+        nonlocal depth
+        depth -= 1
+        builder.end(tag)
+
     parser = expat.ParserCreate()
     parser.buffer_text = True
     parser.StartDoctypeDeclHandler = refuse
-    parser.StartElementHandler = builder.start
-    parser.EndElementHandler = builder.end
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end
     parser.CharacterDataHandler = builder.data
     try:
         parser.Parse(data, True)

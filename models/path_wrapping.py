@@ -16,7 +16,7 @@ from torch import Tensor
 from models.kinematics import Transform, pose_transform
 from models.osim import OsimError, OsimModel, OsimMuscle, PathWrap, WrapObject
 from models.wrap import MUST, NONE, Bend, Side, cylinder
-from models.wrap_ellipsoid import ellipsoid, sphere
+from models.wrap_ellipsoid import cuts, ellipsoid, sphere
 
 _METHODS = ("hybrid", "midpoint", "axial")
 _ROUNDS = 4  # of taking turns; a calf on two cylinders is then settled within 1 um
@@ -83,35 +83,19 @@ class Surfaces:
         local = Transform(world.rotation.unsqueeze(-3), world.shift_mm.unsqueeze(-2))
         here = local.inverse().points_mm(at)
         p1, p2 = here[..., :-1, :], here[..., 1:, :]
-        bend = self._bend(p1, p2)
-
         same = (owner[..., 1:] == owner[..., :-1]) & (owner[..., 1:] >= 0)
         left, right = key[..., :-1], key[..., 1:]
         in_range = (left >= self._first.to(key)) & (right <= self._last.to(key))
         open_ = live[..., 1:] & ~same & in_range & self._active.to(live.device)
-        state = torch.where(open_, bend.state, NONE)
-        with torch.no_grad():
-            added = distance(p1, bend.r1_mm) + bend.arc_mm + distance(p2, bend.r2_mm)
-            added = added - distance(p1, p2)
-            place = torch.arange(left.shape[-1], device=left.device).to(added)
-            score = torch.where(state == MUST, place - 1e6, added)
-            score = torch.where(state == NONE, torch.inf, score)
-            best = score.argmin(-1, keepdim=True)
-            bent = score.gather(-1, best).isfinite()
+        best, bend = self._bend(p1, p2, open_)
+        bent = bend.state != NONE
 
-        def chosen(values: Tensor) -> Tensor:
-            return values.gather(-1, best)
-
-        def chosen_point(points: Tensor) -> Tensor:
-            index = best.unsqueeze(-1).expand(*best.shape, 3)
-            return local.points_mm(points.gather(-2, index))
-
-        low, high = chosen(left), chosen(right)
+        low, high = left.gather(-1, best), right.gather(-1, best)
         high = torch.where(high > low, high, low + 1)
-        pair = torch.cat([chosen_point(bend.r1_mm), chosen_point(bend.r2_mm)], -2)
+        pair = local.points_mm(torch.cat([bend.r1_mm, bend.r2_mm], -2))
         keys = torch.cat([low + (high - low) / 3, low + 2 * (high - low) / 3], -1)
         stop = first + 2
-        arc = torch.where(bent, chosen(bend.arc_mm), 0.0)
+        arc = torch.where(bent, bend.arc_mm, 0.0)
         return Row(
             torch.cat([row.at_mm[..., :first, :], pair, row.at_mm[..., stop:, :]], -2),
             torch.cat([row.key[..., :first], keys, row.key[..., stop:]], -1),
@@ -120,30 +104,60 @@ class Surfaces:
             row.points,
         )
 
-    def _bend(self, p1: Tensor, p2: Tensor) -> Bend:
-        """Of all pieces ``(..., muscles, pieces, 3)``, kind by kind."""
-        parts, order = [], []
+    def _bend(self, p1: Tensor, p2: Tensor, open_: Tensor) -> tuple[Tensor, Bend]:
+        """Which of the pieces ``(..., muscles, pieces, 3)`` bends, ``(..., muscles, 1)``, and how;
+        kind by kind."""
+        parts = []
         for kind, method, index in self._kinds:
             index = index.to(p1.device)
             size = self._size.to(p1)[index]
             side = Side(self._axis.to(p1)[index], self._sign.to(p1.device)[index])
             a, b = p1.index_select(-3, index), p2.index_select(-3, index)
+            free = open_.index_select(-2, index)
             if kind == "cylinder":
-                parts.append(cylinder(a, b, size[..., 0], size[..., 2], side))
-            elif kind == "sphere":
-                parts.append(sphere(a, b, size, side))
-            else:
-                parts.append(ellipsoid(a, b, size, side, method))
-            order.append(index)
-        back = torch.cat(order).argsort()
-        state, r1, r2, arc = (torch.cat(t, -2 - (t[0].dim() > parts[0].arc_mm.dim()))
-                              for t in zip(*parts, strict=True))  # fmt: skip
-        return Bend(
-            state.index_select(-2, back),
-            r1.index_select(-3, back),
-            r2.index_select(-3, back),
-            arc.index_select(-2, back),
+                all_ = cylinder(a, b, size[..., 0], size[..., 2], side)
+                with torch.no_grad():
+                    added = distance(a, all_.r1_mm) + all_.arc_mm + distance(b, all_.r2_mm)
+                    added = added - distance(a, b)
+                best, state = _best(torch.where(free, all_.state, NONE), added)
+                r1, r2 = _pick(all_.r1_mm, best), _pick(all_.r2_mm, best)
+                bend = Bend(state, r1, r2, all_.arc_mm.gather(-1, best))
+            else:  # always MUST or NONE: find the piece first, the rest costs more
+                must = torch.where(free & cuts(a, b, size), MUST, NONE)
+                best, state = _best(must, torch.zeros_like(a[..., 0]))
+                a, b = _pick(a, best), _pick(b, best)
+                bend = sphere(a, b, size, side) if kind == "sphere" else (
+                    ellipsoid(a, b, size, side, method)
+                )  # fmt: skip
+                bend = bend._replace(state=state)
+            parts.append((best, bend))
+        back = torch.cat([index for _, _, index in self._kinds]).argsort().to(p1.device)
+
+        def together(values: Sequence[Tensor], dim: int) -> Tensor:
+            return torch.cat(list(values), dim).index_select(dim, back)
+
+        bends = [bend for _, bend in parts]
+        return together([best for best, _ in parts], -2), Bend(
+            together([bend.state for bend in bends], -2),
+            together([bend.r1_mm for bend in bends], -3),
+            together([bend.r2_mm for bend in bends], -3),
+            together([bend.arc_mm for bend in bends], -2),
         )
+
+
+@torch.no_grad()
+def _best(state: Tensor, added_mm: Tensor) -> tuple[Tensor, Tensor]:
+    """Of pieces ``(..., pieces)`` the first that must bend, else the one that bends least: its
+    place and its state, ``(..., 1)``."""
+    place = torch.arange(state.shape[-1], device=state.device).to(added_mm)
+    score = torch.where(state == MUST, place - 1e6, added_mm)
+    best = torch.where(state == NONE, torch.inf, score).argmin(-1, keepdim=True)
+    return best, state.gather(-1, best)
+
+
+def _pick(points: Tensor, place: Tensor) -> Tensor:
+    """Points ``(..., 1, 3)`` of ``(..., pieces, 3)`` at ``place (..., 1)``."""
+    return points.gather(-2, place.unsqueeze(-1).expand(*place.shape, 3))
 
 
 def settle(row: Row, surfaces: Sequence[Surfaces], placed: Mapping[str, Transform]) -> Row:

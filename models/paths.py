@@ -7,7 +7,6 @@ jump or kink as OpenSim's do.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -43,6 +42,7 @@ class Paths:
         picked = [[i for i, m in enumerate(chosen) if len(m.wraps) == n] for n in counts]
         self._groups = [_Group(self, [chosen[i] for i in index]) for index in picked]
         self._back = torch.tensor([i for index in picked for i in index]).argsort()
+        self.lengths_mm(torch.zeros(len(self.coordinates)))  # what is missing is an error now
 
     def lengths_mm(self, q_rad: Tensor) -> Tensor:
         """``(..., muscles)`` at joint angles ``(..., coordinates)``."""
@@ -61,19 +61,13 @@ class Paths:
 
     def lengths_and_arms_mm(self, q_rad: Tensor) -> tuple[Tensor, Tensor]:
         """Both, for little more than the moment arms alone."""
-        if not self.coordinates:
-            length = self.lengths_mm(q_rad)
-            return length, length.unsqueeze(-1)[..., :0]
-        columns = []
-        for i in range(len(self.coordinates)):
-            along = torch.zeros_like(q_rad)
-            along[..., i] = 1
-            # Forward: one pass for all muscles, and backward works through it.
-            length, slope = cast(
-                tuple[Tensor, Tensor], torch.func.jvp(self.lengths_mm, (q_rad,), (along,))
-            )
-            columns.append(-slope)
-        return length, torch.stack(columns, -1)
+        # Backward, as one batch of muscles: nested transforms and a second backward pass work.
+        length, pull = torch.func.vjp(self.lengths_mm, q_rad)[:2]
+        n = len(self.muscles)
+        one_each = torch.eye(n, dtype=length.dtype, device=length.device)
+        one_each = one_each.reshape(n, *[1] * (length.dim() - 1), n).expand(n, *length.shape)
+        (slopes,) = torch.func.vmap(pull)(one_each)
+        return length, -slopes.movedim(0, -2)
 
     def check_signs(self, expected: Mapping[str, int], coordinate: str | None = None) -> None:
         """Check in the middle of a coordinate's range on which side of the joint muscles pass.

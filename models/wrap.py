@@ -1,9 +1,10 @@
 """Shortest way of a straight piece of muscle around a cylinder.
 
-When a path bends, and on which side, follows OpenSim's rules (``WrapCylinder``): never
-with an end inside the surface; on an unlimited surface only where the straight piece would cut it;
-on one limited to a side also where the piece has slipped past it.  Everything here is in the
-surface's own axes and in mm, batched, and has finite gradients whether the path bends or not.
+When a path bends, and on which side, follows OpenSim's rules (``WrapCylinder``): never with an end
+inside the surface; on an unlimited surface only where the straight piece would cut it; on one
+limited to a side also where the piece has slipped past it.  On that side it is the shortest path,
+which OpenSim's is only nearly.  Everything here is in the surface's own axes and in mm, batched,
+and has finite gradients whether the path bends or not.
 """
 
 import math

@@ -18,8 +18,9 @@ from models.wrap import MUST, NONE, Bend, Side
 _FAN_ONLY, _AXIAL_ONLY = 0.7073, 0.9  # cosine of the line to the nearest axis
 _EDGE = 0.3  # share of the chord at whose ends the axial point fades out
 _FAN_POINTS = 32
+_GRAZE = 1e-4  # of a half axis
 _ARC_POINTS = 24
-_COLLINEAR = 1e-4
+_TOUCH = 1e-4  # of the surface's equation, by which an end may be inside
 
 
 def sphere(p1: Tensor, p2: Tensor, half_mm: Tensor, side: Side) -> Bend:
@@ -56,7 +57,19 @@ def ellipsoid(p1: Tensor, p2: Tensor, half_mm: Tensor, side: Side, method: str) 
     third = size * _third_point(
         p1 / size, p2 / size, near / size, far / size, half_mm / size, side, method
     )
-    return _section(p1, p2, third, half_mm)._replace(state=torch.where(hits, MUST, NONE))
+    short = _crosses_outside(near, far) if method == "axial" else None
+    bend = _section(p1, p2, third, half_mm, short)
+    return bend._replace(state=torch.where(hits, MUST, NONE))
+
+
+def cuts(p1: Tensor, p2: Tensor, half_mm: Tensor) -> Tensor:
+    """Whether a piece enters and leaves the surface; not with an end inside."""
+    u1, u2 = p1.detach() / half_mm, p2.detach() / half_mm
+    along = u2 - u1
+    a, b = (along * along).sum(-1), (u1 * along).sum(-1)
+    c = (u1 * u1).sum(-1) - 1
+    outside = (c >= -_TOUCH) & ((u2 * u2).sum(-1) - 1 >= -_TOUCH)
+    return outside & (b * b > a * c) & (b < 0) & (a + b > 0)
 
 
 def _chord(p1: Tensor, p2: Tensor, half: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -64,15 +77,7 @@ def _chord(p1: Tensor, p2: Tensor, half: Tensor) -> tuple[Tensor, Tensor, Tensor
 
     Where it does not, ends of a piece that does stand in for its own.
     """
-    u1, u2 = p1 / half, p2 / half
-    along = u2 - u1
-    a, b = (along * along).sum(-1).clamp(min=1e-12), (u1 * along).sum(-1)
-    c = (u1 * u1).sum(-1) - 1
-    square = b * b - a * c
-    outside = (c >= -_COLLINEAR) & ((u2 * u2).sum(-1) - 1 >= -_COLLINEAR)
-    opposite = torch.cosine_similarity(p1.detach(), p2.detach(), -1) < 1 - _COLLINEAR
-    hits = outside & opposite & (square > 0) & (b < 0) & (a + b > 0)
-
+    hits = cuts(p1, p2, half)
     keep = hits.unsqueeze(-1)
     direction = torch.tensor([0.3, 0.5, 0.7], dtype=p1.dtype, device=p1.device)
     p1 = torch.where(keep, p1, half * (2 * direction + 0.2))
@@ -84,13 +89,24 @@ def _chord(p1: Tensor, p2: Tensor, half: Tensor) -> tuple[Tensor, Tensor, Tensor
     return hits, p1, p2, p1 + (-b - root) / a * (p2 - p1), p1 + (-b + root) / a * (p2 - p1)
 
 
-def _section(p1: Tensor, p2: Tensor, over: Tensor, half: Tensor) -> Bend:
-    """Path in the plane of both ends and ``over``, on the side of this; state MUST."""
+def _section(
+    p1: Tensor, p2: Tensor, over: Tensor, half: Tensor, short: Tensor | None = None
+) -> Bend:
+    """Path in the plane of both ends and ``over``, on the side of this or, where ``short (...)``,
+    the short way; state MUST."""
     u1, u2, u3 = p1 / half, p2 / half, over / half
-    normal = torch.linalg.cross(u3 - u1, u2 - u1)
+    along = (u2 - u1) / _norm(u2 - u1)
+    aside = u3 - u1 - ((u3 - u1) * along).sum(-1, keepdim=True) * along
+    # Where the piece all but passes the surface, ``over`` is on it: take the outward normal.
+    aside = torch.where((aside * aside).sum(-1, keepdim=True) < _GRAZE**2, u3, aside)
+    normal = torch.linalg.cross(aside, along)
     normal = normal / _norm(normal)
     height = (normal * u1).sum(-1, keepdim=True)
     centre = height * normal
+    if short is not None:
+        turned = torch.linalg.cross(u1 - centre, u2 - centre)
+        long = short & ((normal * turned).sum(-1) < 0)
+        normal = torch.where(long.unsqueeze(-1), -normal, normal)
     radius = (1 - height**2).clamp(min=1e-9).sqrt()
     out1, out2 = u1 - centre, u2 - centre
     e1 = out1 / _norm(out1)
@@ -111,6 +127,12 @@ def _section(p1: Tensor, p2: Tensor, over: Tensor, half: Tensor) -> Bend:
     pace = (half * radius).unsqueeze(-2) * (cos * e2.unsqueeze(-2) - sin * e1.unsqueeze(-2))
     arc = (stop - start) * (_norm(pace).squeeze(-1) * weights).sum(-1)
     return Bend(torch.full_like(arc, MUST, dtype=torch.int64), at(start), at(stop), arc)
+
+
+def _crosses_outside(near: Tensor, far: Tensor) -> Tensor:
+    """Whether the plane of the axis that the chord runs along most cuts the line outside of it."""
+    most = (far - near).detach().abs().argmax(-1, keepdim=True)
+    return (near.gather(-1, most) * far.gather(-1, most) > 0).squeeze(-1)
 
 
 def _third_point(
