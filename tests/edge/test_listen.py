@@ -110,11 +110,12 @@ def test_it_plays_an_encoder_and_a_load_to_a_model_that_takes_them(tmp_path, por
     )
     process = listen(
         f"pty:{port}", "--encoder", f"{tmp_path / 'arm.npz'}:knee", "--load", "2.5",
-        "--save", str(got), "--seconds", "12", "--accept", "UNCALIBRATED",
+        "--save", str(got), "--seconds", "60", "--accept", "UNCALIBRATED",
     )  # fmt: skip
     wait_for(port)
     assert sonomyo("check", str(rig)).returncode == 0
     assert sonomyo("run", str(rig), "--seconds", "4").returncode == 0
+    process.terminate()
     out, err = process.communicate(timeout=30)
     assert process.returncode == 0, err
     with np.load(got) as f:
