@@ -35,11 +35,13 @@ LAZY = {
 # ... except where a library is what the whole file is about.
 ABOUT = {
     **{f"models/{name}.py": {"torch"} for name in (
-        "calf", "closest_point", "committee", "coordinate_function", "emg_gru", "gru", "kinematics",
-        "lfads", "lfads_decoder", "lfads_encoder", "muscle", "muscle_set", "path_wrapping", "paths",
-        "physics_head", "plain_cnn", "pooled_cnn", "segmenter", "state_cnn", "streaming",
+        "calf", "closest_point", "committee", "coordinate_function", "elbow", "emg_gru", "gru",
+        "hill_joint", "kinematics", "lfads", "lfads_decoder", "lfads_encoder", "millard", "muscle",
+        "muscle_set", "nmm", "path_wrapping", "paths", "physics_head", "physiology", "plain_cnn",
+        "pooled_cnn", "roll", "segmenter", "state_cnn", "streaming", "tendon", "thelen",
         "ultrasound_net", "wrap", "wrap_ellipsoid",
     )},
+    "calibration/physiology.py": {"torch"},
     "firmware_bridge/probes/simulated_backend.py": {"usb"},
 }  # fmt: skip
 FILES = sorted(p for name in PACKAGES for p in (ROOT / name).rglob("*.py"))

@@ -1,0 +1,265 @@
+"""Who is this person's muscle: Hill parameters identified from envelopes and joint moments.
+
+Least squares of the EMG-driven model (Lloyd and Besier 2003) with what people usually are as a
+weak prior.  Muscles without an electrode are mixtures of given time courses, whose weights are
+found at the same time (synergy extrapolation, Ao et al. 2020), or envelopes given outright.
+
+Every parameter comes with the SD that the data leave it.  Where that is hardly below the prior's,
+the data say nothing about it; where two parameters can only be told apart together, the report
+names the partner.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import least_squares
+from torch import Tensor
+
+from models.hill_joint import Geometry, activation, excitation, forces_n, moment_nm
+from models.muscle import Muscle
+from models.physiology import BOUNDS, PER_MUSCLE, Values, at_bounds
+
+F64 = NDArray[np.float64]
+
+ALLOWED = 0.03  # of the greatest moment: an error that does not count for much
+ALLOWED_ACTIVITY = 0.3  # the same for a muscle nobody measured (Ao et al. 2020)
+OUTSIDE = 0.02  # the same for an envelope beyond 0..1
+APART_S = 0.2  # samples nearer than this are not independent
+ROUNDS, STEP = 60, 1e-6
+MOST_WEIGHT = 100.0  # of a time course
+IDENTIFIED = 0.5  # of the prior's SD, left by the data
+TOGETHER = 0.9  # correlation at which two parameters cannot be told apart
+
+
+@dataclass(frozen=True)
+class Effort:
+    """One trial: ``(n,)``, and ``(n, muscles)``; ``courses (n, k)`` for unmeasured muscles."""
+
+    envelope: F64  # NaN: unmeasured, a mixture of the courses
+    geometry: Geometry  # of float64 tensors
+    speed_rad_s: F64
+    moment_nm: F64
+    courses: F64 | None = None
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One number of a person."""
+
+    name: str
+    muscle: str  # "" = of all
+    value: float
+    sd: float
+    prior_sd: float
+    at_bound: bool
+    partner: str  # what it cannot be told apart from; "" = nothing
+
+    @property
+    def identified(self) -> bool:
+        """Whether the data, not the prior, decided it."""
+        return self.sd <= IDENTIFIED * self.prior_sd and not self.at_bound
+
+
+@dataclass(frozen=True)
+class Identification:
+    """A person as found."""
+
+    values: Values
+    parameters: tuple[Parameter, ...]
+    weights: F64  # (k, unmeasured muscles) of the courses
+    rmse_nm: float
+    rounds: int
+
+    def table(self) -> list[dict[str, object]]:
+        """Rows for a report or JSON."""
+        return [
+            {"parameter": p.name, "muscle": p.muscle, "value": round(p.value, 5),
+             "sd": round(p.sd, 5), "low": BOUNDS[p.name].low, "high": BOUNDS[p.name].high,
+             "at_bound": p.at_bound, "identified": p.identified, "together_with": p.partner}
+            for p in self.parameters
+        ]  # fmt: skip
+
+
+def identify(
+    efforts: Sequence[Effort],
+    muscle: Muscle,
+    names: Sequence[str],
+    rate_hz: float,
+    fixed: tuple[str, ...] = (),
+    signed: bool = True,
+    every: int = 4,
+) -> Identification:
+    """Find the person behind trials at ``rate_hz``; every ``every``-th moment counts.
+
+    ``signed``: weights of the courses may be negative (their mixture must stay within 0..1).
+    Raises ValueError for trials that do not fit, and where a muscle has neither electrode nor
+    courses.
+    """
+    problem = _Problem(efforts, muscle, rate_hz, fixed, every)
+    low, high = problem.limits(signed)
+    found = least_squares(
+        problem.residuals, problem.start(), problem.jacobian, (low, high), x_scale=problem.scale(),
+        max_nfev=ROUNDS, xtol=1e-5, ftol=1e-5,
+    )  # fmt: skip
+    return problem.describe(found.x, names, int(found.nfev))
+
+
+class _Problem:
+    """Residuals of all trials at once, padded to the longest, as a function of one vector."""
+
+    def __init__(
+        self, efforts: Sequence[Effort], muscle: Muscle, rate_hz: float, fixed: tuple[str, ...],
+        every: int,
+    ):  # fmt: skip
+        if not efforts:
+            raise ValueError("no trials to identify a person from")
+        self.rate_hz, self.every = rate_hz, every
+        self.muscle = Muscle(*(m.double() for m in muscle))
+        count = len(self.muscle.f_max_n)
+        self.fixed = Values(
+            *(
+                torch.full((count,) if n in PER_MUSCLE else (), b.expect, dtype=torch.float64)
+                for n, b in BOUNDS.items()
+            )
+        )
+        self.free = [n for n in BOUNDS if n not in fixed]
+        self.bounds = [BOUNDS[n] for n in self.free for _ in getattr(self.fixed, n).reshape(-1)]
+        self.own = len(self.bounds)  # parameters of the person; the rest are weights
+        longest = max(len(e.moment_nm) for e in efforts)
+        self.envelope = _stack([e.envelope for e in efforts], longest)
+        self.unmeasured = torch.isnan(self.envelope).all(0).all(0)
+        if bool(torch.isnan(self.envelope[..., ~self.unmeasured]).any()):
+            raise ValueError("an envelope is NaN in some samples: leave those trials out")
+        if bool(self.unmeasured.any()) and any(e.courses is None for e in efforts):
+            raise ValueError("muscles without an electrode need time courses to be mixed from")
+        self.envelope = self.envelope.nan_to_num()
+        self.geometry = Geometry(
+            *(_stack([np.asarray(e.geometry[k]) for e in efforts], longest) for k in range(3))
+        )
+        self.speed = _stack([e.speed_rad_s for e in efforts], longest)
+        self.moment = _stack([e.moment_nm for e in efforts], longest)
+        self.allowed_nm = ALLOWED * float(self.moment.abs().max())
+        self.weight = _stack([np.ones(len(e.moment_nm)) for e in efforts], longest, hold=False)
+        self.weight[: round(0.3 * rate_hz)] = 0.0  # activation is still finding its way
+        # Neighbouring samples say the same: together they count once.
+        self.share = (every / (APART_S * rate_hz)) ** 0.5
+        courses = [e.courses for e in efforts if e.courses is not None]
+        k = courses[0].shape[1] if courses else 0
+        self.courses = _stack(courses, longest) if courses else torch.zeros(1, 1, 0)
+        self.mixed = (k, int(self.unmeasured.sum()))
+        self.size = self.own + self.mixed[0] * self.mixed[1]
+
+    def limits(self, signed: bool) -> tuple[F64, F64]:
+        """Of every unknown."""
+        weights = self.size - self.own
+        low = [b.low for b in self.bounds] + [-MOST_WEIGHT if signed else 0.0] * weights
+        return np.array(low), np.array([b.high for b in self.bounds] + [MOST_WEIGHT] * weights)
+
+    def start(self) -> F64:
+        """Everything as expected; unmeasured muscles a little active, so that there is a slope."""
+        return np.array([b.expect for b in self.bounds] + [0.1] * (self.size - self.own))
+
+    def scale(self) -> F64:
+        """How far each unknown usually goes."""
+        return np.array([b.sd for b in self.bounds] + [0.3] * (self.size - self.own))
+
+    def residuals(self, x: F64) -> F64:
+        with torch.no_grad():
+            return np.asarray(self._residuals(torch.from_numpy(x)).numpy())
+
+    def jacobian(self, x: F64) -> F64:
+        """One-sided differences, all of them at once: far cheaper here than forward derivatives."""
+        inward = np.where(x + STEP > self.limits(True)[1], -STEP, STEP)
+        moved = torch.from_numpy(np.concatenate([x[None], x + np.diag(inward)]))
+        with torch.no_grad():
+            r = torch.func.vmap(self._residuals)(moved).numpy()
+        return np.asarray((r[1:] - r[0]).T / inward)
+
+    def values(self, x: Tensor) -> Values:
+        """The parameters in a vector."""
+        parts, at = {}, 0
+        for name in self.free:
+            size = getattr(self.fixed, name).shape
+            parts[name] = x[at : at + size.numel()].reshape(size)
+            at += size.numel()
+        return self.fixed._replace(**parts)
+
+    def mixture(self, x: Tensor) -> Tensor:
+        """Envelopes ``(time, trials, muscles)``."""
+        if not self.mixed[1]:
+            return self.envelope
+        mixed = self.courses @ x[self.own :].reshape(self.mixed)
+        full = torch.zeros_like(self.envelope)
+        where = torch.nonzero(self.unmeasured).squeeze(1)
+        return full.index_add(2, where, mixed) + self.envelope
+
+    def moment_error(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Model less measured ``(time, trials)``, and the envelopes behind it."""
+        values, envelope = self.values(x), self.mixture(x)
+        gain = torch.where(self.unmeasured, torch.ones_like(values.gain), values.gain)
+        v = values._replace(gain=gain)
+        a = activation(excitation(envelope, v, self.rate_hz), v, self.rate_hz)
+        net = moment_nm(forces_n(self.muscle, v, a, self.geometry), self.geometry)
+        return net - v.damping_nm_s * self.speed - self.moment, envelope
+
+    def _residuals(self, x: Tensor) -> Tensor:
+        error, envelope = self.moment_error(x)
+        weight = self.weight[:: self.every] * self.share
+        parts = [(error[:: self.every] * weight / self.allowed_nm).reshape(-1)]
+        if self.mixed[1]:
+            said = envelope[:: self.every][..., self.unmeasured]
+            w = weight[..., None]
+            beyond = (-said).clamp(min=0) + (said - 1).clamp(min=0)
+            parts += [(said * w / ALLOWED_ACTIVITY).reshape(-1), (beyond * w / OUTSIDE).reshape(-1)]
+        values = self.values(x)
+        for name in self.free:
+            b = BOUNDS[name]
+            parts.append(((getattr(values, name) - b.expect) / b.sd).reshape(-1))
+        return torch.cat(parts)
+
+    def describe(self, x: F64, names: Sequence[str], rounds: int) -> Identification:
+        at = torch.from_numpy(x)
+        jacobian = self.jacobian(x)
+        covariance = np.linalg.pinv(jacobian.T @ jacobian)[: self.own, : self.own]
+        values = self.values(at)
+        sd = np.sqrt(np.diag(covariance))
+        correlation = covariance / np.maximum(np.outer(sd, sd), 1e-300)
+        np.fill_diagonal(correlation, 0.0)
+        labels = [(n, m) for n in self.free for m in (names if n in PER_MUSCLE else ("",))]
+        hits = {n: at_bounds(values)[n] for n in self.free}
+        flat_hits = [h for n in self.free for h in hits[n]]
+        parameters = []
+        for i, (name, muscle) in enumerate(labels):
+            k = int(abs(correlation[i]).argmax())
+            partner = " ".join(labels[k]).strip() if abs(correlation[i, k]) > TOGETHER else ""
+            parameters.append(
+                Parameter(
+                    name,
+                    muscle,
+                    float(x[i]),
+                    float(sd[i]),
+                    BOUNDS[name].sd,
+                    flat_hits[i],
+                    partner,
+                )  # fmt: skip
+            )
+        with torch.no_grad():
+            error, _ = self.moment_error(at)
+        w = self.weight
+        rmse = float(((error**2 * w).sum() / w.sum()).sqrt())
+        return Identification(
+            values, tuple(parameters),
+            x[self.own :].reshape(self.mixed), rmse, rounds,
+        )  # fmt: skip
+
+
+def _stack(arrays: Sequence[F64], longest: int, hold: bool = True) -> Tensor:
+    """``(time, trials, ...)``: shorter ones hold their last row, or are followed by zeros."""
+    out = []
+    for a in arrays:
+        rest = np.repeat(a[-1:], longest - len(a), axis=0)
+        out.append(np.concatenate([a, rest if hold else np.zeros_like(rest)]))
+    return torch.from_numpy(np.stack(out, 1).astype(np.float64))

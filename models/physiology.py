@@ -1,0 +1,105 @@
+"""What differs between people's muscles: parameters that stay inside their bounds by construction.
+
+Bounds follow EMG-driven studies (Lloyd and Besier 2003; Pizzolato et al. 2015; Ao et al. 2020).
+Scales multiply a generic model's constants.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+FALL_PER_RISE = 4.0
+
+
+class Bound(NamedTuple):
+    """Smallest and largest value, what to expect, and how far from it people usually are."""
+
+    low: float
+    high: float
+    expect: float
+    sd: float
+
+
+BOUNDS = {
+    "f_max": Bound(0.5, 2.5, 1.0, 0.3),  # scale, per muscle
+    "l_opt": Bound(0.8, 1.2, 1.0, 0.06),  # scale, per muscle
+    "l_slack": Bound(0.9, 1.1, 1.0, 0.02),  # scale, per muscle
+    "gain": Bound(0.5, 1.5, 1.0, 0.2),  # envelope over excitation, per muscle
+    "rise_s": Bound(0.008, 0.035, 0.015, 0.005),  # activation; FALL_PER_RISE slower to fall
+    "shape": Bound(-3.0, -0.01, -0.5, 0.5),  # of force against activation
+    "delay_s": Bound(0.02, 0.10, 0.05, 0.02),  # from EMG to excitation
+    "damping_nm_s": Bound(0.0, 0.5, 0.15, 0.1),  # of the joint, per rad
+}
+PER_MUSCLE = ("f_max", "l_opt", "l_slack", "gain")
+
+
+class Values(NamedTuple):
+    """Parameters as physical values: ``(muscles,)`` for those of ``PER_MUSCLE``, else ``()``."""
+
+    f_max: Tensor
+    l_opt: Tensor
+    l_slack: Tensor
+    gain: Tensor
+    rise_s: Tensor
+    shape: Tensor
+    delay_s: Tensor
+    damping_nm_s: Tensor
+
+
+class Physiology(nn.Module):
+    """Trainable parameters of one person with ``muscles`` muscles.
+
+    ``fixed`` names parameters that keep their expected values.  Raises ValueError for unknown
+    names.
+    """
+
+    def __init__(self, muscles: int, fixed: tuple[str, ...] = ()):
+        super().__init__()
+        if unknown := set(fixed) - set(BOUNDS):
+            raise ValueError(f"no parameters {sorted(unknown)}; known: {', '.join(BOUNDS)}")
+        self.muscles, self.fixed = muscles, fixed
+        for name, b in BOUNDS.items():
+            raw = _logit(b, b.expect).repeat((muscles,) if name in PER_MUSCLE else ())
+            self.register_parameter(name, nn.Parameter(raw, requires_grad=name not in fixed))
+
+    def forward(self) -> Values:
+        """The values now."""
+        return Values(**{n: _inside(b, getattr(self, n)) for n, b in BOUNDS.items()})
+
+    def surprise(self) -> Tensor:
+        """Sum of squared distances from what is expected, in usual SDs."""
+        values = self()._asdict()
+        parts = [((values[n] - b.expect) / b.sd) ** 2 for n, b in BOUNDS.items()]
+        return torch.cat([p.reshape(-1) for p in parts]).sum()
+
+    @torch.no_grad()
+    def set(self, **values: Tensor | float) -> None:
+        """Give parameters values.  Raises ValueError where one is out of its bounds."""
+        for name, value in values.items():
+            if name not in BOUNDS:
+                raise ValueError(f"no parameter {name!r}; known: {', '.join(BOUNDS)}")
+            b, raw = BOUNDS[name], getattr(self, name)
+            value = torch.as_tensor(value, dtype=raw.dtype).expand_as(raw)
+            if not bool(((value > b.low) & (value < b.high)).all()):
+                raise ValueError(f"{name} must lie inside {b.low}..{b.high}, is {value.tolist()}")
+            raw.copy_(_logit(b, value))
+
+
+def at_bounds(values: Values, margin: float = 0.02) -> dict[str, list[bool]]:
+    """For each parameter, which elements lie within ``margin`` of the range from a bound."""
+    hit = {}
+    for name, b in BOUNDS.items():
+        x = torch.atleast_1d(getattr(values, name).detach())
+        edge = margin * (b.high - b.low)
+        hit[name] = ((x < b.low + edge) | (x > b.high - edge)).tolist()
+    return hit
+
+
+def _inside(b: Bound, raw: Tensor) -> Tensor:
+    return b.low + (b.high - b.low) * torch.sigmoid(raw)
+
+
+def _logit(b: Bound, value: Tensor | float) -> Tensor:
+    part = (torch.as_tensor(value) - b.low) / (b.high - b.low)
+    return torch.log(part / (1 - part))
