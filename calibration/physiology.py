@@ -9,7 +9,7 @@ the data say nothing about it; where two parameters can only be told apart toget
 names the partner.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from models.hill_joint import Geometry, activation, excitation, forces_n, moment_nm
 from models.muscle import Muscle
-from models.physiology import BOUNDS, PER_MUSCLE, Values, at_bounds
+from models.physiology import BOUNDS, PER_MUSCLE, Values, at_bounds, surprises
 
 F64 = NDArray[np.float64]
 
@@ -91,14 +91,17 @@ def identify(
     fixed: tuple[str, ...] = (),
     signed: bool = True,
     every: int = 4,
+    like: Mapping[str, Sequence[str]] | None = None,
 ) -> Identification:
     """Find the person behind trials at ``rate_hz``; every ``every``-th moment counts.
 
+    ``like``: unmeasured muscles that do what the mean of others does; needs no courses.
     ``signed``: weights of the courses may be negative (their mixture must stay within 0..1).
     Raises ValueError for trials that do not fit, and where a muscle has neither electrode nor
     courses.
     """
-    problem = _Problem(efforts, muscle, rate_hz, fixed, every)
+    pairs = {names.index(a): [names.index(b) for b in of] for a, of in (like or {}).items()}
+    problem = _Problem(efforts, muscle, rate_hz, fixed, every, pairs)
     low, high = problem.limits(signed)
     found = least_squares(
         problem.residuals, problem.start(), problem.jacobian, (low, high), x_scale=problem.scale(),
@@ -112,7 +115,7 @@ class _Problem:
 
     def __init__(
         self, efforts: Sequence[Effort], muscle: Muscle, rate_hz: float, fixed: tuple[str, ...],
-        every: int,
+        every: int, like: Mapping[int, Sequence[int]],
     ):  # fmt: skip
         if not efforts:
             raise ValueError("no trials to identify a person from")
@@ -133,12 +136,17 @@ class _Problem:
         self.unmeasured = torch.isnan(self.envelope).all(0).all(0)
         if bool(torch.isnan(self.envelope[..., ~self.unmeasured]).any()):
             raise ValueError("an envelope is NaN in some samples: leave those trials out")
-        if bool(self.unmeasured.any()) and any(e.courses is None for e in efforts):
+        self.like = like
+        followers = torch.zeros_like(self.unmeasured)
+        followers[list(like)] = True
+        self.mixing = self.unmeasured & ~followers
+        if bool(self.mixing.any()) and any(e.courses is None for e in efforts):
             raise ValueError("muscles without an electrode need time courses to be mixed from")
         self.envelope = self.envelope.nan_to_num()
         self.geometry = Geometry(
             *(_stack([np.asarray(e.geometry[k]) for e in efforts], longest) for k in range(3))
         )
+        self.groups = self.geometry.arm_mm.mean((0, 1)).sign()  # by the side of the joint they are on
         self.speed = _stack([e.speed_rad_s for e in efforts], longest)
         self.moment = _stack([e.moment_nm for e in efforts], longest)
         self.allowed_nm = ALLOWED * float(self.moment.abs().max())
@@ -149,7 +157,7 @@ class _Problem:
         courses = [e.courses for e in efforts if e.courses is not None]
         k = courses[0].shape[1] if courses else 0
         self.courses = _stack(courses, longest) if courses else torch.zeros(1, 1, 0)
-        self.mixed = (k, int(self.unmeasured.sum()))
+        self.mixed = (k, int(self.mixing.sum()))
         self.size = self.own + self.mixed[0] * self.mixed[1]
 
     def limits(self, signed: bool) -> tuple[F64, F64]:
@@ -193,7 +201,7 @@ class _Problem:
             return self.envelope
         mixed = self.courses @ x[self.own :].reshape(self.mixed)
         full = torch.zeros_like(self.envelope)
-        where = torch.nonzero(self.unmeasured).squeeze(1)
+        where = torch.nonzero(self.mixing).squeeze(1)
         return full.index_add(2, where, mixed) + self.envelope
 
     def moment_error(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -201,6 +209,11 @@ class _Problem:
         values, envelope = self.values(x), self.mixture(x)
         gain = torch.where(self.unmeasured, torch.ones_like(values.gain), values.gain)
         v = values._replace(gain=gain)
+        if self.like:
+            columns = list(envelope.unbind(-1))
+            for a, of in self.like.items():
+                columns[a] = torch.stack([columns[b] / gain[b] for b in of]).mean(0)
+            envelope = torch.stack(columns, -1)
         a = activation(excitation(envelope, v, self.rate_hz), v, self.rate_hz)
         net = moment_nm(forces_n(self.muscle, v, a, self.geometry), self.geometry)
         return net - v.damping_nm_s * self.speed - self.moment, envelope
@@ -210,15 +223,11 @@ class _Problem:
         weight = self.weight[:: self.every] * self.share
         parts = [(error[:: self.every] * weight / self.allowed_nm).reshape(-1)]
         if self.mixed[1]:
-            said = envelope[:: self.every][..., self.unmeasured]
+            said = envelope[:: self.every][..., self.mixing]
             w = weight[..., None]
             beyond = (-said).clamp(min=0) + (said - 1).clamp(min=0)
             parts += [(said * w / ALLOWED_ACTIVITY).reshape(-1), (beyond * w / OUTSIDE).reshape(-1)]
-        values = self.values(x)
-        for name in self.free:
-            b = BOUNDS[name]
-            parts.append(((getattr(values, name) - b.expect) / b.sd).reshape(-1))
-        return torch.cat(parts)
+        return torch.cat([*parts, surprises(self.values(x), self.groups, self.free)])
 
     def describe(self, x: F64, names: Sequence[str], rounds: int) -> Identification:
         at = torch.from_numpy(x)

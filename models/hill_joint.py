@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from models.muscle import A_MIN, Muscle, rigid_tendon_force
+from models.muscle import A_MIN, V_MAX, Muscle, rigid_tendon_force
 from models.physiology import BOUNDS, FALL_PER_RISE, Values
 
 FIBRE_DAMPING = 0.1  # of F_max at greatest velocity (Millard et al. 2013)
@@ -86,7 +86,8 @@ def forces_n(muscle: Muscle, values: Values, a: Tensor, g: Geometry) -> Tensor:
     """Tendon forces ``(..., muscles)`` at activations ``a``."""
     person = scaled(muscle, values)
     a = bent(a, values.shape)
-    return rigid_tendon_force(person, a, g.length_mm, g.speed_mm_s, FIBRE_DAMPING)
+    speed_mm_s = g.speed_mm_s * (V_MAX / values.v_max)  # slower muscles feel a speed more
+    return rigid_tendon_force(person, a, g.length_mm, speed_mm_s, FIBRE_DAMPING)
 
 
 def moment_nm(force_n: Tensor, g: Geometry) -> Tensor:

@@ -4,12 +4,14 @@ Bounds follow EMG-driven studies (Lloyd and Besier 2003; Pizzolato et al. 2015; 
 Scales multiply a generic model's constants.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 FALL_PER_RISE = 4.0
+PROPORTION_SD = 0.12  # of strengths within a group
 
 
 class Bound(NamedTuple):
@@ -25,7 +27,8 @@ BOUNDS = {
     "f_max": Bound(0.5, 2.5, 1.0, 0.3),  # scale, per muscle
     "l_opt": Bound(0.8, 1.2, 1.0, 0.06),  # scale, per muscle
     "l_slack": Bound(0.9, 1.1, 1.0, 0.02),  # scale, per muscle
-    "gain": Bound(0.5, 1.5, 1.0, 0.2),  # envelope over excitation, per muscle
+    "gain": Bound(0.5, 1.5, 1.0, 0.15),  # envelope over excitation, per muscle
+    "v_max": Bound(5.0, 15.0, 10.0, 2.0),  # of shortening, optimal lengths per second, of all
     "rise_s": Bound(0.008, 0.035, 0.015, 0.005),  # activation; FALL_PER_RISE slower to fall
     "shape": Bound(-3.0, -0.01, -0.5, 0.5),  # of force against activation
     "delay_s": Bound(0.02, 0.10, 0.05, 0.02),  # from EMG to excitation
@@ -41,6 +44,7 @@ class Values(NamedTuple):
     l_opt: Tensor
     l_slack: Tensor
     gain: Tensor
+    v_max: Tensor
     rise_s: Tensor
     shape: Tensor
     delay_s: Tensor
@@ -67,12 +71,6 @@ class Physiology(nn.Module):
         """The values now."""
         return Values(**{n: _inside(b, getattr(self, n)) for n, b in BOUNDS.items()})
 
-    def surprise(self) -> Tensor:
-        """Sum of squared distances from what is expected, in usual SDs."""
-        values = self()._asdict()
-        parts = [((values[n] - b.expect) / b.sd) ** 2 for n, b in BOUNDS.items()]
-        return torch.cat([p.reshape(-1) for p in parts]).sum()
-
     @torch.no_grad()
     def set(self, **values: Tensor | float) -> None:
         """Give parameters values.  Raises ValueError where one is out of its bounds."""
@@ -84,6 +82,21 @@ class Physiology(nn.Module):
             if not bool(((value > b.low) & (value < b.high)).all()):
                 raise ValueError(f"{name} must lie inside {b.low}..{b.high}, is {value.tolist()}")
             raw.copy_(_logit(b, value))
+
+
+def surprises(values: Values, groups: Tensor, free: Sequence[str] = tuple(BOUNDS)) -> Tensor:
+    """How far the ``free`` parameters are from what is expected, in usual SDs, one after another.
+
+    ``groups (muscles,)`` numbers who works together: a strong person is strong in all of a group,
+    whose muscles keep their proportions (Holzbaur, Murray, Gold, Delp 2007), so strengths are
+    expected near their group's mean, too.
+    """
+    parts = [((getattr(values, n) - BOUNDS[n].expect) / BOUNDS[n].sd).reshape(-1) for n in free]
+    if "f_max" in free:
+        together = (groups[:, None] == groups).to(values.f_max.dtype)
+        mean = together @ values.f_max / together.sum(1)
+        parts.append((values.f_max / mean - 1) / PROPORTION_SD)
+    return torch.cat(parts)
 
 
 def at_bounds(values: Values, margin: float = 0.02) -> dict[str, list[bool]]:

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,10 +13,9 @@ from calibration.physiology import identify
 from models.hill_joint import Geometry
 from models.muscle import Muscle
 from models.nmm import Accelerate, Nmm, Paths, Read, shoot
-from models.physiology import BOUNDS, Values
+from models.physiology import BOUNDS, Values, surprises
 from training.joint_data import JointTrial
 from training.nmm_config import NmmRun
-from training.static_optimisation import copied
 from training.synergy import effort
 
 Say = Callable[[int, dict[str, float]], None]
@@ -28,7 +27,7 @@ class Joint:
 
     names: tuple[str, ...]
     muscle: Muscle
-    neighbours: dict[str, str]  # unmeasured muscle to the measured one it is most like
+    neighbours: dict[str, tuple[str, ...]]  # unmeasured muscle to measured ones it is most like
     paths: Paths | None = None  # with ``accelerate``: for forward dynamics
     accelerate: Callable[[Tensor], Accelerate] | None = None  # of loads in kg
 
@@ -108,8 +107,10 @@ class Terms:
         self.moment_var = float(np.var(np.concatenate([t.moment_nm for t in trials])))
         self.angle_var = float(np.var(np.concatenate([t.angle_rad for t in trials])))
         index = joint.names.index
-        self.kin = [(index(a), index(b)) for a, b in joint.neighbours.items()]
-        self.kin_var = [max(float(np.nanvar(envelopes[:, b])), 1e-4) for _, b in self.kin]
+        self.kin = [(index(a), [index(b) for b in of]) for a, of in joint.neighbours.items()]
+        self.kin_var = [max(float(np.nanvar(envelopes[:, of].mean(1))), 1e-4) for _, of in self.kin]
+        arms = np.concatenate([t.arm_mm for t in trials]).mean(0)
+        self.groups = torch.tensor(np.sign(arms))
 
     def __call__(
         self, model: Nmm, batch: dict[str, Tensor], read: Read, shooting: bool
@@ -122,8 +123,8 @@ class Terms:
         error = (said - torch.where(known, wanted, said)) ** 2 / self.envelope_var
         values = model.person()
         like = [
-            (u[..., a] - u[..., b] / values.gain[b]) ** 2 / self.kin_var[k]
-            for k, (a, b) in enumerate(self.kin)
+            (u[..., a] - (u[..., of] / values.gain[of]).mean(-1)) ** 2 / self.kin_var[k]
+            for k, (a, of) in enumerate(self.kin)
         ]
         terms = {
             "envelope": error.sum() / (known.sum() + 1),
@@ -131,7 +132,7 @@ class Terms:
             "effort": (u[..., ~self.measured] ** 2).mean(),
             "kin": torch.stack(like).mean() if like else u.new_zeros(()),
             "smooth": ((u[1:] - u[:-1]) ** 2).mean() * model.rate_hz,
-            "person": model.person.surprise(),
+            "person": (surprises(values, self.groups) ** 2).sum(),
         }
         if shooting and self.joint.paths and self.joint.accelerate:
             rolled = shoot(
@@ -192,8 +193,10 @@ def fit(trials: Sequence[JointTrial], joint: Joint, run: NmmRun, say: Say | None
 
 def guess(trials: Sequence[JointTrial], joint: Joint) -> Values:
     """The person, were unmeasured muscles like their neighbours; a little inside the bounds."""
-    like = [replace(t, envelope=copied(t, joint.names, joint.neighbours)) for t in trials]
-    found = identify([effort(t) for t in like], joint.muscle, joint.names, trials[0].rate_hz)
+    found = identify(
+        [effort(t) for t in trials], joint.muscle, joint.names, trials[0].rate_hz,
+        like=joint.neighbours,
+    )  # fmt: skip
     inside = {}
     for name, value in found.values._asdict().items():
         b = BOUNDS[name]

@@ -13,7 +13,7 @@ class NmmLoss:
     moment: float = 3.0
     motion: float = 0.1  # angles of the multiple shooting
     effort: float = 0.01  # squares of unmeasured muscles
-    kin: float = 0.3  # unmeasured muscles against their neighbours', over variance
+    kin: float = 2.0  # unmeasured muscles against their neighbours', over variance
     smooth: float = 0.001  # squares of samples' differences
     person: float = 2e-4  # parameters against what people usually are
 

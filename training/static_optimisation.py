@@ -62,9 +62,9 @@ def earlier(a: F64, samples: int) -> F64:
     return np.concatenate([a[samples:], np.repeat(a[-1:], samples, axis=0)])
 
 
-def copied(t: JointTrial, names: Sequence[str], neighbours: Mapping[str, str]) -> F64:
-    """Measured envelopes, and those of neighbours where there is no electrode."""
+def copied(t: JointTrial, names: Sequence[str], neighbours: Mapping[str, Sequence[str]]) -> F64:
+    """Measured envelopes, and the mean of neighbours' where there is no electrode."""
     said = t.envelope.copy()
     for deep, surface in neighbours.items():
-        said[:, names.index(deep)] = t.envelope[:, names.index(surface)]
+        said[:, names.index(deep)] = t.envelope[:, [names.index(s) for s in surface]].mean(1)
     return said
