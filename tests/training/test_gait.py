@@ -25,7 +25,7 @@ MOMENT = "ankle_angle_r_moment"
 @pytest.fixture(scope="module")
 def gaits():
     try:
-        return {name: part(read_gait(name), s) for name, s in (("walk36", 30), ("run81", 36))}
+        return {name: part(read_gait(name), s) for name, s in (("walk36", 16), ("run81", 30))}
     except DataMissing as e:
         pytest.skip(str(e))
 
