@@ -31,7 +31,7 @@ class NmmConfig:
     blocks: int = 3
     hidden: int = 128
     window: int = 128  # samples
-    dropout: float = 0.1
+    dropout: float = 0.0
     causal: bool = False
 
 
@@ -57,7 +57,8 @@ class Block(nn.Module):
         drop = self.dropout if self.training else 0.0
         mixed = F.scaled_dot_product_attention(q, k, v, dropout_p=drop, is_causal=self.causal)
         x = x + self.out(mixed.transpose(1, 2).reshape(b, t, w))
-        return torch.as_tensor(x + self.feed(self.norm2(x)))
+        x = x + self.feed(self.norm2(x))
+        return x
 
 
 class Transformer(nn.Module):

@@ -1,11 +1,15 @@
 """An elbow driven by excitations, from rest to wherever they take it.
 
-Free-running forward dynamics with either kind of tendon: what multiple shooting does in pieces.
+Free-running forward dynamics with either kind of tendon: what ``models/nmm.py`` learns through in
+pieces, as a whole, to be compared with other software.
 """
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.integrate import solve_ivp
 from torch import Tensor
 
 from models import elbow
@@ -13,9 +17,11 @@ from models.hill_joint import Geometry, moment_nm
 from models.muscle import A_MIN, Muscle, equilibrium, rigid_tendon_force, smooth_rate
 from models.tendon import force_rate
 
+F64 = NDArray[np.float64]
+
 
 class Drive(NamedTuple):
-    """What the elbow is like."""
+    """What the elbow is like; ``muscle`` in float64."""
 
     muscle: Muscle
     load_kg: float = 0.0
@@ -25,61 +31,46 @@ class Drive(NamedTuple):
     sharpness: float = 10.0  # of activation's change from rising to falling
 
 
-@torch.no_grad()
 def roll(
-    drive: Drive,
-    excitation: Tensor,
-    hold_s: float,
-    angle_rad: Tensor,
-    step_s: float,
-    elastic: bool,
-) -> Tensor:
-    """Angles ``(n + 1, ...)`` at the ends of the holds of ``excitation (n, ..., 6)``.
+    drive: Drive, excitation: F64, hold_s: float, angle_rad: float, elastic: bool
+) -> F64:
+    """Angles ``(n + 1,)`` in rad at the ends of the holds of ``excitation (n, 6)``.
 
-    Begins at rest at ``angle_rad (...)`` with the first excitation as activation.  Runge and
-    Kutta's fourth order in steps of at most ``step_s``; elastic tendons want 0.2 ms.
+    Begins at rest with the first excitation as activation, elastic tendons in balance.  LSODA,
+    because tendons are stiff.  Raises RuntimeError where it finds no way.
     """
-    steps = max(1, round(hold_s / step_s))
-    dt = hold_s / steps
-    q, v = angle_rad, torch.zeros_like(angle_rad)
-    a = excitation[0].clamp(min=A_MIN)
-    path_mm, _ = elbow.paths(q)
-    f = equilibrium(drive.muscle, a, path_mm).force_n / drive.muscle.f_max_n
-    out = [q]
-    for e in excitation:
-        for _ in range(steps):
-            state = (q, v, a, f)
-            k1 = _rates(drive, e, state, elastic)
-            k2 = _rates(drive, e, _moved(state, k1, dt / 2), elastic)
-            k3 = _rates(drive, e, _moved(state, k2, dt / 2), elastic)
-            k4 = _rates(drive, e, _moved(state, k3, dt), elastic)
-            q, v, a, f = (
-                x + dt / 6 * (d1 + 2 * d2 + 2 * d3 + d4)
-                for x, d1, d2, d3, d4 in zip(state, k1, k2, k3, k4, strict=True)
-            )
-            a = a.clamp(min=A_MIN)
-        out.append(q)
-    return torch.stack(out)
+    a = torch.from_numpy(excitation[0]).clamp(min=A_MIN)
+    length_mm, _ = elbow.paths(torch.tensor(angle_rad, dtype=torch.float64))
+    tension = equilibrium(drive.muscle, a, length_mm).force_n / drive.muscle.f_max_n
+    y = np.concatenate([[angle_rad, 0.0], a.numpy(), tension.numpy() if elastic else []])
+    holds = torch.from_numpy(excitation)
+
+    def rates(t_s: float, y: F64) -> F64:
+        now = min(int(t_s / hold_s), len(holds) - 1)
+        return _rates(drive, holds[now], torch.from_numpy(y), elastic)
+
+    at_s = np.arange(len(excitation) + 1) * hold_s
+    with torch.no_grad():
+        found = solve_ivp(
+            rates, (0.0, at_s[-1]), y, method="LSODA", t_eval=at_s, max_step=hold_s, rtol=1e-5,
+            atol=1e-7,
+        )  # fmt: skip
+    if not found.success:
+        raise RuntimeError(f"forward dynamics: {found.message}")
+    return np.asarray(found.y[0])
 
 
-State = tuple[Tensor, Tensor, Tensor, Tensor]  # angle, speed, activation, tension
-
-
-def _rates(drive: Drive, e: Tensor, state: State, elastic: bool) -> State:
-    q, v, a, f = state
+def _rates(drive: Drive, e: Tensor, y: Tensor, elastic: bool) -> F64:
+    """Of angle, speed, six activations and, with elastic tendons, six tensions over F_max."""
+    q, v, a, tension = y[0], y[1], y[2:8].clamp(min=A_MIN), y[8:]
     length_mm, arm_mm = elbow.paths(q)
-    g = Geometry(length_mm, arm_mm, -arm_mm * v[..., None])
+    g = Geometry(length_mm, arm_mm, -arm_mm * v)
     m = drive.muscle
     if elastic:
-        force_n, df = m.f_max_n * f, force_rate(m, a, length_mm, g.speed_mm_s, f)
+        force_n, stretch = m.f_max_n * tension, force_rate(m, a, length_mm, g.speed_mm_s, tension)
     else:
-        force_n, df = rigid_tendon_force(m, a, length_mm, g.speed_mm_s), torch.zeros_like(f)
+        force_n, stretch = rigid_tendon_force(m, a, length_mm, g.speed_mm_s), tension
     net = moment_nm(force_n, g) - drive.damping_nm_s * v
     acceleration = elbow.forward_dynamics_rad_s2(q, v, net, drive.load_kg)
     da = (e - a) * smooth_rate(e, a, drive.rise_s, drive.fall_s, drive.sharpness)
-    return v, acceleration, da, df
-
-
-def _moved(state: State, rate: State, by: float) -> State:
-    q, v, a, f = (x + by * d for x, d in zip(state, rate, strict=True))
-    return q, v, a, f
+    return torch.cat([v[None], acceleration[None], da, stretch]).numpy()

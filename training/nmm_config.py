@@ -24,7 +24,7 @@ class NmmRun:
 
     network: NmmConfig = field(default_factory=NmmConfig)
     loss: NmmLoss = field(default_factory=NmmLoss)
-    epochs: int = 300
+    epochs: int = 200
     alone: float = 0.3  # part of the epochs in which the person's parameters rest
     batch: int = 32
     network_rate: float = 1e-3

@@ -1,0 +1,273 @@
+"""Muscle curves, paths, dynamics and speed beside OpenSim: the physics half of ``bench.nmm``."""
+
+import json
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.interpolate import make_interp_spline
+from scipy.signal import butter, sosfiltfilt
+
+from bench.part import Part, number
+from models import elbow, muscle
+from models.hill_joint import Geometry, forces_n
+from models.opensim_import import read_osim
+from models.paths import Paths
+from models.physiology import Physiology, Values
+from models.roll import Drive, roll
+from training.datasets import locate
+from training.opensim_forward import DAMPING_NM_S, HOLD_S, START_RAD, excitations
+from training.sto import read_sto
+from training.virtual_arm import load_trials, osim_text
+from training.virtual_measure import segment_of
+
+FOLDER = Path(__file__).parent / "results" / "nmm"
+F64 = torch.float64
+TURNS = 5
+STATES = 20_000  # of the elbow, evaluated at once
+CALLS = 300  # of OpenSim
+
+# OpenSim's DeGrooteFregly2016Muscle: input, value.
+REFERENCE = {
+    "active_force_length": ((0.5, 0.7, 1.0, 1.2, 1.5),
+                            (0.054112, 0.684233, 1.000000, 0.793690, 0.226149)),
+    "passive_force_length": ((0.5, 0.7, 1.0, 1.2, 1.5),
+                             (0.000565, 0.002391, 0.018229, 0.069401, 0.513374)),
+    "force_velocity": ((-1.0, -0.5, -0.1, 0.0, 0.1, 0.5, 1.0),
+                       (0.0, 0.234036, 0.745172, 1.0, 1.206509, 1.588423, 1.794343)),
+    "tendon_force": ((1.0, 1.01, 1.03, 1.049), (0.0, 0.088295, 0.399031, 1.0)),
+}  # fmt: skip
+
+
+def physics_part() -> Part:
+    """Everything that has a right answer.  Raises DataMissing."""
+    curve = curve_error()
+    closed = elbow_error()
+    imported = {name: imported_error(name) for name in ("arm26", "gait2392", "rajagopal")}
+    reference_nm, kept_nm = arm26_error_nm(), kept_error_nm()
+    forward = forward_errors_deg()
+    gradient = gradient_error()
+    worst_mm = max(closed[0], *(v[0] for v in imported.values()))
+    worst_arm_mm = max(closed[1], *(v[1] for v in imported.values()))
+    rows = [
+        ("muscle curves: greatest error", number(curve, 8), "<= 1e-6"),
+        ("elbow in closed form: length, moment arm, mm", _pair(closed), "<= 0.5, 1"),
+        *((f"paths read from {name}: length, moment arm, mm", _pair(v), "<= 0.5, 1")
+          for name, v in imported.items()),
+        ("inverse dynamics, arm26 reference: RMSE, N m", number(reference_nm, 4), "<= 0.05"),
+        ("inverse dynamics, simulated arms with loads: RMSE, N m", number(kept_nm, 4), ""),
+        *((f"forward, 2 s, {name}: RMSE, deg", number(v, 3), "<= 1") for name, v in forward.items()),
+        ("gradients beside finite differences: greatest relative error", f"{gradient:.1e}", ""),
+    ]  # fmt: skip
+    numbers = {
+        "curve_err": curve, "length_mm": worst_mm, "moment_arm_mm": worst_arm_mm,
+        "elbow_closed_form": closed, "imported": imported, "id_rmse_nm": reference_nm,
+        "id_simulated_nm": kept_nm, "forward_deg": max(forward.values()),
+        "forward_deg_by_case": forward, "gradient_err": gradient,
+    }  # fmt: skip
+    return Part("physics beside OpenSim 4.6", ("measured", "wanted"), rows, numbers)
+
+
+def curve_error() -> float:
+    """Greatest difference from the reference values, which have six decimals."""
+    worst = 0.0
+    for name, (x, y) in REFERENCE.items():
+        got = getattr(muscle, name)(torch.tensor(x, dtype=F64))
+        worst = max(worst, float((got - torch.tensor(y, dtype=F64)).abs().max()))
+    return worst
+
+
+def elbow_error() -> tuple[float, float]:
+    """Greatest error of length and of OpenSim's own moment arms, mm, over the whole range."""
+    sweep = _kept("arm26")["sweeps"][0]
+    length, arm = elbow.paths(torch.tensor(sweep["q_rad"], dtype=F64))
+    return _worst(sweep, elbow.MUSCLES, length, arm, reported=True)
+
+
+def imported_error(study: str) -> tuple[float, float]:
+    """The same of paths read from a file: over the joints that its muscles move in these models.
+
+    OpenSim's moment arm is not the slope of its length at ellipsoids and where two surfaces share
+    a path; there ours is compared with the slope.  Shoulder sweeps of arm26 are left to the tests.
+    """
+    kept = _kept(study)
+    model = read_osim(locate(*kept["model"].split("/", 1)))
+    worst = (0.0, 0.0)
+    for sweep in kept["sweeps"]:
+        if sweep["coordinate"] == "r_shoulder_elev":
+            continue
+        names = list(sweep["length_mm"])
+        paths = Paths(model, names, [sweep["coordinate"]], sweep["held_rad"])
+        length, arm = paths.lengths_and_arms_mm(torch.tensor(sweep["q_rad"], dtype=F64)[:, None])
+        off = _worst(sweep, names, length, arm[..., 0], reported=False)
+        worst = max(worst[0], off[0]), max(worst[1], off[1])
+    return worst
+
+
+def arm26_error_nm() -> float:
+    """RMSE of our elbow moment from OpenSim's inverse dynamics of its own reference motion."""
+    folder = locate("arm26_reference", "arm26.osim").parent
+    motion = read_sto(folder / "arm26_InverseKinematics.mot")
+    wanted = read_sto(folder / "std_arm26_InverseDynamics.sto")["r_elbow_flex_moment"]
+
+    def derivatives(name: str) -> list[torch.Tensor]:
+        smooth = sosfiltfilt(butter(4, 6 / 60, output="sos"), np.deg2rad(motion[name]))
+        spline = make_interp_spline(motion["time"], smooth, k=5)
+        return [torch.from_numpy(spline(motion["time"], k)) for k in (0, 1, 2)]
+
+    q, v, a = derivatives("r_elbow_flex")
+    got = elbow.inverse_dynamics_nm(q, v, a, swing=elbow.Swing(*derivatives("r_shoulder_elev")))
+    return float(np.sqrt(np.mean((got.numpy() - wanted) ** 2)))
+
+
+def kept_error_nm() -> float:
+    """RMSE over all simulated trials, 0 to 4 kg, forearms of other masses."""
+    errors = []
+    for t in load_trials():
+        q, v, a = (
+            torch.from_numpy(np.ascontiguousarray(x))
+            for x in (t.angle_rad, t.speed_rad_s, t.acceleration_rad_s2)
+        )
+        got = elbow.inverse_dynamics_nm(q, v, a, t.load_kg, segment_of(t.person))
+        errors.append(got.numpy() - t.moment_nm)
+    return float(np.sqrt(np.mean(np.concatenate(errors) ** 2)))
+
+
+def forward_errors_deg() -> dict[str, float]:
+    """RMSE of the angle after the same excitations for 2 s, by tendon and load."""
+    kept = json.loads((FOLDER / "forward.json").read_text("utf-8"))
+    found = {}
+    for case in kept:
+        kg, elastic = case["load_kg"], case["tendon"] == "elastic"
+        drive = Drive(elbow.muscles(torch.zeros((), dtype=F64)), kg, DAMPING_NM_S)
+        got = roll(drive, excitations(kg), HOLD_S, START_RAD, elastic)
+        off = np.rad2deg(got - np.array(case["angle_rad"]))
+        found[f"{case['tendon']} tendons, {kg:g} kg"] = float(np.sqrt(np.mean(off**2)))
+    return found
+
+
+def gradient_error() -> float:
+    """Moment's slopes in angle, speed, activation and every parameter beside central differences."""
+    generator = torch.Generator().manual_seed(1)
+    person = Physiology(6).double()
+    base = person()
+    x = torch.cat([torch.rand(8, generator=generator, dtype=F64), *(v.reshape(-1) for v in base)])
+    x = x.detach()
+
+    def moment(z: torch.Tensor) -> torch.Tensor:
+        q, v, a, rest = z[0] * 2.0, z[1] * 4.0 - 2.0, z[2:8], z[8:]
+        parts = []
+        for value in base:
+            parts.append(rest[: value.numel()].reshape(value.shape))
+            rest = rest[value.numel() :]
+        length, arm = elbow.paths(q)
+        g = Geometry(length, arm, -arm * v)
+        return (forces_n(elbow.muscles(q), Values(*parts), a, g) * arm).sum() / 1000
+
+    exact = torch.func.grad(moment)(x)
+    step = 1e-6
+    eye = torch.eye(len(x), dtype=F64) * step
+    rough = torch.stack([(moment(x + e) - moment(x - e)) / (2 * step) for e in eye])
+    return float(((exact - rough).abs() / (exact.abs() + 1e-2)).max())
+
+
+def speed_part() -> Part:
+    """Time of one muscle's force: ours, with its gradient, and OpenSim's, turn by turn."""
+    ours, with_gradient = [], []
+    theirs = _opensim()
+    their_s: list[float] = []
+    for _ in range(TURNS):
+        ours.append(_our_s(False))
+        with_gradient.append(_our_s(True))
+        if theirs:
+            their_s.append(theirs())
+    mine, grad = statistics.median(ours), statistics.median(with_gradient)
+    rows = [
+        (f"ours, {STATES} elbows at once", number(1e6 * mine, 3)),
+        ("the same with gradients", number(1e6 * grad, 3)),
+    ]
+    numbers: dict[str, Any] = {"muscle_us": 1e6 * mine, "muscle_with_gradient_us": 1e6 * grad,
+                               "speedup_vs_opensim": None}  # fmt: skip
+    if their_s:
+        other = statistics.median(their_s)
+        rows += [("OpenSim's Python call", number(1e6 * other, 1)),
+                 ("ratio", f"{other / mine:.0f}")]  # fmt: skip
+        numbers |= {"opensim_us": 1e6 * other, "speedup_vs_opensim": other / mine,
+                    "speedup_with_gradient": other / grad}  # fmt: skip
+    else:
+        rows.append(("OpenSim is not installed: pip install 'sonomyo[opensim]'", ""))
+    return Part("one muscle, path and force, one thread", ("us",), rows, numbers)
+
+
+def _our_s(gradient: bool) -> float:
+    q = torch.linspace(0.1, 2.2, STATES).requires_grad_(gradient)
+    values = Values(*(v.detach() for v in Physiology(6)()))
+    a = torch.full((STATES, 6), 0.3)
+    start = time.perf_counter()
+    length, arm = elbow.paths(q)
+    force = forces_n(elbow.muscles(q), values, a, Geometry(length, arm, -arm))
+    if gradient:
+        force.sum().backward()
+    return (time.perf_counter() - start) / STATES / 6
+
+
+def _opensim() -> Any:
+    """A timed loop over states of arm26 in OpenSim; None where it is not installed."""
+    try:
+        import opensim as o
+    except ImportError:
+        return None
+    import tempfile
+
+    o.Logger.setLevelString("error")
+    o.Logger.removeFileSink()
+    with tempfile.NamedTemporaryFile("w", suffix=".osim") as f:
+        f.write(osim_text(locate("arm26_reference", "arm26.osim")))
+        f.flush()
+        model = o.Model(f.name)
+    model.finalizeConnections()
+    o.DeGrooteFregly2016Muscle.replaceMuscles(model)
+    muscles = [
+        o.DeGrooteFregly2016Muscle.safeDownCast(model.getMuscles().get(n)) for n in elbow.MUSCLES
+    ]
+    for m in muscles:
+        m.set_ignore_tendon_compliance(True)
+    state = model.initSystem()
+    coordinate = model.getCoordinateSet().get("r_elbow_flex")
+
+    def run() -> float:
+        start = time.perf_counter()
+        for q in np.linspace(0.1, 2.2, CALLS):
+            coordinate.setValue(state, float(q), False)
+            coordinate.setSpeedValue(state, 1.0)
+            for m in muscles:
+                m.setActivation(state, 0.3)
+            model.realizeDynamics(state)
+            for m in muscles:
+                m.getActuation(state)
+        return (time.perf_counter() - start) / CALLS / 6
+
+    return run
+
+
+def _kept(study: str) -> Any:
+    return json.loads((FOLDER / f"paths_{study}.json").read_text("utf-8"))
+
+
+def _worst(
+    sweep: Any, names: Any, length: torch.Tensor, arm: torch.Tensor, reported: bool
+) -> tuple[float, float]:
+    lengths = {**sweep["length_mm"], **sweep["path_mm"]}
+    arms = sweep["arm_mm"] if reported else {**sweep["arm_mm"], **sweep["slope_mm"]}
+    off = [
+        (np.abs(length[:, i].numpy() - lengths[n]).max(), np.abs(arm[:, i].numpy() - arms[n]).max())
+        for i, n in enumerate(names)
+    ]
+    return float(max(o[0] for o in off)), float(max(o[1] for o in off))
+
+
+def _pair(values: tuple[float, float]) -> str:
+    return f"{values[0]:.3f}, {values[1]:.3f}"
