@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from export.onnx_symbols import know_them
 from models.spec import ModelSpec
 
 OPSET = 17  # what TensorRT 10 on JetPack 6 and ONNX Runtime of 2022 both read
@@ -31,6 +32,7 @@ def export_onnx(
     """
     import onnx
 
+    know_them(OPSET)
     net = net.eval()
     path.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():

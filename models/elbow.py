@@ -96,7 +96,7 @@ def _last_piece(start: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
     cosine = (unit_a * unit_b).sum(-1).clamp(-1 + 1e-6, 1 - 1e-6)
     ratio_a, ratio_b = (_RADIUS_MM / r.clamp(min=_RADIUS_MM * 1.0001) for r in (from_a, from_b))
     arc = torch.acos(cosine) - torch.acos(ratio_a) - torch.acos(ratio_b)
-    around = (arc > 0) & torch.tensor(_WRAPS, device=start.device)
+    around = (arc > 0) & start.new_tensor(_WRAPS, dtype=torch.bool)
     tangent_a = from_a * (1 - ratio_a**2).sqrt()
     tangent_b = from_b * (1 - ratio_b**2).sqrt()
     planar = torch.where(around, tangent_a + tangent_b + _RADIUS_MM * arc, direct)
@@ -133,9 +133,8 @@ def inverse_dynamics_nm(
     grip = turned(angle_rad, down, axis) * (LOAD_MM / 1000)
     moment = _cross(centre, (lift + _carried(omega, alpha, centre)) * _column(s.mass_kg))
     moment = moment + _cross(grip, (lift + _carried(omega, alpha, grip)) * _column(load_kg))
-    inertia = torch.stack(
-        [torch.as_tensor(i, dtype=axis.dtype).expand_as(angle_rad) for i in s.inertia_kg_m2], -1
-    )
+    own_kg_m2 = (i if isinstance(i, Tensor) else axis.new_full((), i) for i in s.inertia_kg_m2)
+    inertia = torch.stack([i.to(axis.dtype).expand_as(angle_rad) for i in own_kg_m2], -1)
     moment = moment + _about_centre(angle_rad, axis, inertia, omega, alpha)
     return (moment * axis).sum(-1)
 
@@ -161,7 +160,8 @@ def turned(angle_rad: Tensor, vector: Tensor, axis: Tensor) -> Tensor:
     """``vector (..., 3)`` turned about a unit ``axis (3,)`` by angles ``(...)`` (Rodrigues)."""
     c, s = torch.cos(angle_rad)[..., None], torch.sin(angle_rad)[..., None]
     along = (vector * axis).sum(-1, keepdim=True) * axis
-    return torch.as_tensor(vector * c + _cross(axis, vector) * s + along * (1 - c))
+    out: Tensor = vector * c + _cross(axis, vector) * s + along * (1 - c)
+    return out
 
 
 def _base(like: Tensor, swing: Swing | None) -> tuple[Tensor, Tensor, Tensor]:
@@ -192,7 +192,8 @@ def _carried(omega: Tensor, alpha: Tensor, point: Tensor) -> Tensor:
 
 def _cross(a: Tensor, b: Tensor) -> Tensor:
     a, b = torch.broadcast_tensors(a, b)
-    return torch.as_tensor(torch.linalg.cross(a, b))
+    out: Tensor = torch.linalg.cross(a, b)
+    return out
 
 
 def _column(x: Tensor | float) -> Tensor | float:
