@@ -35,10 +35,10 @@ LAZY = {
 # ... except where a library is what the whole file is about.
 ABOUT = {
     **{f"models/{name}.py": {"torch"} for name in (
-        "calf", "closest_point", "committee", "coordinate_function", "elbow", "emg_gru", "gru",
-        "hill_joint", "kinematics", "lfads", "lfads_decoder", "lfads_encoder", "millard", "muscle",
-        "muscle_set", "nmm", "path_wrapping", "paths", "physics_head", "physiology", "plain_cnn",
-        "pooled_cnn", "roll", "segmenter", "state_cnn", "streaming", "tendon", "thelen",
+        "calf", "causal_features", "closest_point", "committee", "coordinate_function", "elbow",
+        "emg_gru", "gru", "hill_joint", "kinematics", "lfads", "lfads_decoder", "lfads_encoder",
+        "millard", "muscle", "muscle_set", "nmm", "nmm_doubt", "nmm_step", "path_wrapping", "paths",
+        "physics_head", "physiology", "plain_cnn", "pooled_cnn", "roll", "segmenter", "state_cnn", "streaming", "tendon", "thelen",
         "ultrasound_net", "wrap", "wrap_ellipsoid",
     )},
     "calibration/physiology.py": {"torch"},
