@@ -139,21 +139,33 @@ def inverse_dynamics_nm(
     return (moment * axis).sum(-1)
 
 
-def forward_dynamics_rad_s2(
-    angle_rad: Tensor,
-    speed_rad_s: Tensor,
-    moment_nm: Tensor,
-    load_kg: Tensor | float = 0.0,
-    segment: Segment | None = None,
-) -> Tensor:
-    """Acceleration ``(...)`` under a moment, the upper arm hanging still.
+class Pendulum(NamedTuple):
+    """Forearm and load under an upper arm that hangs still: everything its motion depends on.
 
-    Inverse dynamics is a line in acceleration: its value at 0, and its slope, the inertia.
+    ``moment = inertia * acceleration + constant + cosine * cos(angle) + sine * sin(angle)``.
     """
-    nothing = torch.zeros_like(angle_rad)
-    at_rest = inverse_dynamics_nm(angle_rad, speed_rad_s, nothing, load_kg, segment)
-    inertia = inverse_dynamics_nm(angle_rad, speed_rad_s, nothing + 1, load_kg, segment) - at_rest
-    return (moment_nm - at_rest) / inertia
+
+    inertia_kg_m2: Tensor
+    constant_nm: Tensor
+    cosine_nm: Tensor
+    sine_nm: Tensor
+
+    def acceleration_rad_s2(self, angle_rad: Tensor, moment_nm: Tensor) -> Tensor:
+        """Under a net moment."""
+        weight = self.cosine_nm * torch.cos(angle_rad) + self.sine_nm * torch.sin(angle_rad)
+        return (moment_nm - self.constant_nm - weight) / self.inertia_kg_m2
+
+
+def pendulum(load_kg: Tensor, segment: Segment | None = None) -> Pendulum:
+    """Of loads ``(...)`` in kg: the same numbers as ``inverse_dynamics_nm``, read off it once."""
+    zero, one = torch.zeros_like(load_kg), torch.ones_like(load_kg)
+    quarter = one * (math.pi / 2)
+    straight, level, back = (
+        inverse_dynamics_nm(q, zero, zero, load_kg, segment) for q in (zero, quarter, 2 * quarter)
+    )
+    constant = (straight + back) / 2
+    inertia = inverse_dynamics_nm(zero, zero, one, load_kg, segment) - straight
+    return Pendulum(inertia, constant, straight - constant, level - constant)
 
 
 def turned(angle_rad: Tensor, vector: Tensor, axis: Tensor) -> Tensor:

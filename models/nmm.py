@@ -124,7 +124,7 @@ class Nmm(nn.Module):
 
 
 Paths = Callable[[Tensor], tuple[Tensor, Tensor]]  # angle to lengths and moment arms, mm
-Accelerate = Callable[[Tensor, Tensor, Tensor], Tensor]  # angle, speed, moment to acceleration
+Accelerate = Callable[[Tensor, Tensor], Tensor]  # angle and moment to acceleration, rad/s^2
 
 
 def shoot(
@@ -152,7 +152,7 @@ def shoot(
         length, arm = paths(q)
         g = Geometry(length, arm, -arm * v[..., None])
         net = moment_nm(forces_n(model.muscle, values, act, g), g) - values.damping_nm_s * v
-        return v, accelerate(q, v, net)
+        return v, accelerate(q, net)
 
     out = []
     for act in by_piece:

@@ -44,10 +44,11 @@ def roll(
     tension = equilibrium(drive.muscle, a, length_mm).force_n / drive.muscle.f_max_n
     y = np.concatenate([[angle_rad, 0.0], a.numpy(), tension.numpy() if elastic else []])
     holds = torch.from_numpy(excitation)
+    body = elbow.pendulum(torch.tensor(drive.load_kg, dtype=torch.float64))
 
     def rates(t_s: float, y: F64) -> F64:
         now = min(int(t_s / hold_s), len(holds) - 1)
-        return _rates(drive, holds[now], torch.from_numpy(y), elastic)
+        return _rates(drive, body, holds[now], torch.from_numpy(y), elastic)
 
     at_s = np.arange(len(excitation) + 1) * hold_s
     with torch.no_grad():
@@ -60,7 +61,9 @@ def roll(
     return np.asarray(found.y[0])
 
 
-def _rates(drive: Drive, e: Tensor, y: Tensor, elastic: bool) -> F64:
+def _rates(
+    drive: Drive, body: elbow.Pendulum, e: Tensor, y: Tensor, elastic: bool
+) -> F64:
     """Of angle, speed, six activations and, with elastic tendons, six tensions over F_max."""
     q, v, a, tension = y[0], y[1], y[2:8].clamp(min=A_MIN), y[8:]
     length_mm, arm_mm = elbow.paths(q)
@@ -71,6 +74,6 @@ def _rates(drive: Drive, e: Tensor, y: Tensor, elastic: bool) -> F64:
     else:
         force_n, stretch = rigid_tendon_force(m, a, length_mm, g.speed_mm_s), tension
     net = moment_nm(force_n, g) - drive.damping_nm_s * v
-    acceleration = elbow.forward_dynamics_rad_s2(q, v, net, drive.load_kg)
+    acceleration = body.acceleration_rad_s2(q, net)
     da = (e - a) * smooth_rate(e, a, drive.rise_s, drive.fall_s, drive.sharpness)
     return torch.cat([v[None], acceleration[None], da, stretch]).numpy()

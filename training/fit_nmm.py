@@ -18,6 +18,8 @@ from training.joint_data import JointTrial
 from training.nmm_config import NmmRun
 from training.synergy import effort
 
+LEAST = 0.05  # of the greatest moment: windows that ask for less count as if they asked for it
+
 Say = Callable[[int, dict[str, float]], None]
 
 
@@ -104,7 +106,8 @@ class Terms:
         self.measured = torch.tensor(~np.isnan(envelopes).all(0))
         spread = np.nan_to_num(np.nanvar(envelopes[:, self.measured.numpy()], axis=0), nan=1.0)
         self.envelope_var = torch.tensor(spread, dtype=torch.float32).clamp(min=1e-4)
-        self.moment_var = float(np.var(np.concatenate([t.moment_nm for t in trials])))
+        # Errors count by what their window asks for, so that light work is learned, too.
+        self.least_nm2 = (LEAST * float(np.abs(np.concatenate([t.moment_nm for t in trials])).max())) ** 2
         self.angle_var = float(np.var(np.concatenate([t.angle_rad for t in trials])))
         index = joint.names.index
         self.kin = [(index(a), [index(b) for b in of]) for a, of in joint.neighbours.items()]
@@ -122,13 +125,14 @@ class Terms:
         known = ~wanted.isnan()
         error = (said - torch.where(known, wanted, said)) ** 2 / self.envelope_var
         values = model.person()
+        off = (read.moment_nm - batch["moment"])[settle:]
         like = [
             (u[..., a] - (u[..., of] / values.gain[of]).mean(-1)) ** 2 / self.kin_var[k]
             for k, (a, of) in enumerate(self.kin)
         ]
         terms = {
             "envelope": error.sum() / (known.sum() + 1),
-            "moment": ((read.moment_nm - batch["moment"])[settle:] ** 2).mean() / self.moment_var,
+            "moment": (off**2 / (batch["moment"].square().mean(0) + self.least_nm2)).mean(),
             "effort": (u[..., ~self.measured] ** 2).mean(),
             "kin": torch.stack(like).mean() if like else u.new_zeros(()),
             "smooth": ((u[1:] - u[:-1]) ** 2).mean() * model.rate_hz,

@@ -35,7 +35,7 @@ def elbow_joint(name: str) -> Joint:
     segment = segment_of(name)
 
     def accelerate(load_kg: torch.Tensor) -> Any:
-        return lambda q, v, nm: elbow.forward_dynamics_rad_s2(q, v, nm, load_kg, segment)
+        return elbow.pendulum(load_kg, segment).acceleration_rad_s2
 
     muscle = elbow.muscles(torch.zeros(()))
     return Joint(elbow.MUSCLES, muscle, NEIGHBOURS, elbow.paths, accelerate)

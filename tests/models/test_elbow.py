@@ -13,9 +13,9 @@ from models.elbow import (
     RANGE_RAD,
     Segment,
     Swing,
-    forward_dynamics_rad_s2,
     inverse_dynamics_nm,
     paths,
+    pendulum,
 )
 from training.datasets import DataMissing, locate
 from training.opensim_forward import KEPT
@@ -89,7 +89,8 @@ def test_forward_undoes_inverse():
     q, v, a = (torch.linspace(-1, 2, 7, dtype=torch.float64) * k for k in (1, 3, 20))
     heavy = Segment(2.0, 0.2, (0.03, 0.002, 0.03))
     nm = inverse_dynamics_nm(q, v, a, 3.0, heavy)
-    torch.testing.assert_close(forward_dynamics_rad_s2(q, v, nm, 3.0, heavy), a)
+    body = pendulum(torch.full_like(q, 3.0), heavy)
+    torch.testing.assert_close(body.acceleration_rad_s2(q, nm), a)
 
 
 def test_a_hanging_arm_weighs_nothing_and_a_level_one_all_its_weight():
