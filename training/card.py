@@ -29,13 +29,14 @@ def card(facts: Facts, spec: ModelSpec, network: Sequence[Score], baseline: Sequ
     inputs = "; ".join(f"`{i.name}` {list(i.shape)} from {i.source}" for i in spec.inputs)
     doubt = ", each with a standard deviation" if spec.sd else ""
     steps = " > ".join(s.op for i in spec.inputs for s in i.steps)
+    prepared = f", prepared by: {steps}" if steps else ""
     return f"""# {facts.title}
 
 {facts.purpose}
 
 **Not for clinical use.** {facts.limits}
 
-In: {inputs}, prepared by: {steps}. Out: {outputs}{doubt}.
+In: {inputs}{prepared}. Out: {outputs}{doubt}.
 
 ## Data
 {facts.data}

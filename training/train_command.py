@@ -18,9 +18,11 @@ RECIPES = {
     "segmenter": ("calf-segmenter", "training.recipe_segmenter", "train_segmenter"),
     "calf-state": ("calf-state", "training.recipe_calf_state", "train_calf_state"),
     "sim-state": ("sim-state", "training.recipe_leg", "train_sim_state"),
+    "elbow-nmm": ("elbow-nmm", "training.recipe_elbow_nmm", "train_elbow_nmm"),
 }
 # No bundle: a study or a search, from a configuration.
 STATE_CNN, REAL_LEG, LFADS = "state-cnn", "real-leg", "lfads"
+ELBOW = "elbow-nmm"
 
 
 def add_args(p: argparse.ArgumentParser) -> None:
@@ -43,6 +45,12 @@ def add_args(p: argparse.ArgumentParser) -> None:
     )
     lfads.add_argument("--workers", type=int, default=2, help="processes of the search")
     lfads.add_argument("--address", help="of a Ray cluster, auto for this machine's")
+    elbow = p.add_argument_group(f"{ELBOW}: muscles and torque of an elbow from angle and load")
+    elbow.add_argument("--epochs", type=int, metavar="N", help="of each training")
+    elbow.add_argument(
+        "--trial", type=Path, metavar="FILE.npz",
+        help="train nothing: write a simulated movement for listen --encoder FILE.npz:angle",
+    )  # fmt: skip
 
 
 def _shipped() -> list[str]:
@@ -74,10 +82,19 @@ def main(a: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 2
+    if a.model != ELBOW and (a.epochs or a.trial):
+        print(f"sonomyo train: --epochs and --trial belong to {ELBOW}", file=sys.stderr)
+        return 2
+    if a.trial:
+        from training.trial_file import write_trial
+
+        print(write_trial(a.trial))
+        return 0
     name, module, function = RECIPES[a.model]
-    recipe: Callable[[Path, bool], Bundle] = getattr(importlib.import_module(module), function)
+    recipe: Callable[..., Bundle] = getattr(importlib.import_module(module), function)
+    more = {"epochs": a.epochs} if a.epochs else {}
     try:
-        bundle = recipe(a.out or Path("out/bundles") / name, a.quick)
+        bundle = recipe(a.out or Path("out/bundles") / name, a.quick, **more)
     except (DataMissing, BundleError, ValueError) as e:
         print(f"sonomyo train: {e}", file=sys.stderr)
         return 2

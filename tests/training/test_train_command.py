@@ -53,3 +53,16 @@ def test_a_recipe_takes_no_configuration(capsys):
 def test_every_name_leads_to_a_recipe(name):
     _, module, function = RECIPES[name]
     assert callable(getattr(importlib.import_module(module), function))
+
+
+def test_a_movement_to_play_is_written_without_training(tmp_path, capsys):
+    path = tmp_path / "elbow.npz"
+    assert main(parse("elbow-nmm", "--trial", str(path))) == 0
+    assert f"--encoder {path}:angle" in capsys.readouterr().out
+    assert path.exists()
+
+
+@pytest.mark.parametrize("option", [("--epochs", "3"), ("--trial", "x.npz")])
+def test_what_belongs_to_the_elbow_is_refused_elsewhere(option, capsys):
+    assert main(parse("sim-state", *option)) == 2
+    assert "elbow-nmm" in capsys.readouterr().err
