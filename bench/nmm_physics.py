@@ -210,7 +210,7 @@ def _our_s(gradient: bool) -> float:
     length, arm = elbow.paths(q)
     force = forces_n(elbow.muscles(q), values, a, Geometry(length, arm, -arm))
     if gradient:
-        force.sum().backward()
+        torch.autograd.backward(force.sum())
     return (time.perf_counter() - start) / STATES / 6
 
 

@@ -146,7 +146,9 @@ class _Problem:
         self.geometry = Geometry(
             *(_stack([np.asarray(e.geometry[k]) for e in efforts], longest) for k in range(3))
         )
-        self.groups = self.geometry.arm_mm.mean((0, 1)).sign()  # by the side of the joint they are on
+        self.groups = self.geometry.arm_mm.mean(
+            (0, 1)
+        ).sign()  # by the side of the joint they are on
         self.speed = _stack([e.speed_rad_s for e in efforts], longest)
         self.moment = _stack([e.moment_nm for e in efforts], longest)
         self.allowed_nm = ALLOWED * float(self.moment.abs().max())
@@ -211,8 +213,8 @@ class _Problem:
         v = values._replace(gain=gain)
         if self.like:
             columns = list(envelope.unbind(-1))
-            for a, of in self.like.items():
-                columns[a] = torch.stack([columns[b] / gain[b] for b in of]).mean(0)
+            for follower, of in self.like.items():
+                columns[follower] = torch.stack([columns[b] for b in of]).mean(0)
             envelope = torch.stack(columns, -1)
         a = activation(excitation(envelope, v, self.rate_hz), v, self.rate_hz)
         net = moment_nm(forces_n(self.muscle, v, a, self.geometry), self.geometry)
@@ -229,12 +231,22 @@ class _Problem:
             parts += [(said * w / ALLOWED_ACTIVITY).reshape(-1), (beyond * w / OUTSIDE).reshape(-1)]
         return torch.cat([*parts, surprises(self.values(x), self.groups, self.free)])
 
+    def prior_sd(self, x: F64) -> F64:
+        """What would be known of each parameter without any data."""
+
+        def prior(z: Tensor) -> Tensor:
+            return surprises(self.values(z), self.groups, self.free)
+
+        jacobian = torch.func.jacfwd(prior)(torch.from_numpy(x[: self.own])).numpy()
+        return np.asarray(np.sqrt(np.diag(np.linalg.inv(jacobian.T @ jacobian))))
+
     def describe(self, x: F64, names: Sequence[str], rounds: int) -> Identification:
         at = torch.from_numpy(x)
         jacobian = self.jacobian(x)
         covariance = np.linalg.pinv(jacobian.T @ jacobian)[: self.own, : self.own]
         values = self.values(at)
         sd = np.sqrt(np.diag(covariance))
+        prior_sd = self.prior_sd(x)
         correlation = covariance / np.maximum(np.outer(sd, sd), 1e-300)
         np.fill_diagonal(correlation, 0.0)
         labels = [(n, m) for n in self.free for m in (names if n in PER_MUSCLE else ("",))]

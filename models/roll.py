@@ -31,9 +31,7 @@ class Drive(NamedTuple):
     sharpness: float = 10.0  # of activation's change from rising to falling
 
 
-def roll(
-    drive: Drive, excitation: F64, hold_s: float, angle_rad: float, elastic: bool
-) -> F64:
+def roll(drive: Drive, excitation: F64, hold_s: float, angle_rad: float, elastic: bool) -> F64:
     """Angles ``(n + 1,)`` in rad at the ends of the holds of ``excitation (n, 6)``.
 
     Begins at rest with the first excitation as activation, elastic tendons in balance.  LSODA,
@@ -61,9 +59,7 @@ def roll(
     return np.asarray(found.y[0])
 
 
-def _rates(
-    drive: Drive, body: elbow.Pendulum, e: Tensor, y: Tensor, elastic: bool
-) -> F64:
+def _rates(drive: Drive, body: elbow.Pendulum, e: Tensor, y: Tensor, elastic: bool) -> F64:
     """Of angle, speed, six activations and, with elastic tendons, six tensions over F_max."""
     q, v, a, tension = y[0], y[1], y[2:8].clamp(min=A_MIN), y[8:]
     length_mm, arm_mm = elbow.paths(q)

@@ -18,7 +18,7 @@ from training.joint_data import JointTrial
 from training.nmm_config import NmmRun
 from training.synergy import effort
 
-LEAST = 0.05  # of the greatest moment: windows that ask for less count as if they asked for it
+SHARE_SD = 0.5  # of the logarithm of how much a muscle follows a neighbour
 
 Say = Callable[[int, dict[str, float]], None]
 
@@ -106,12 +106,13 @@ class Terms:
         self.measured = torch.tensor(~np.isnan(envelopes).all(0))
         spread = np.nan_to_num(np.nanvar(envelopes[:, self.measured.numpy()], axis=0), nan=1.0)
         self.envelope_var = torch.tensor(spread, dtype=torch.float32).clamp(min=1e-4)
-        # Errors count by what their window asks for, so that light work is learned, too.
-        self.least_nm2 = (LEAST * float(np.abs(np.concatenate([t.moment_nm for t in trials])).max())) ** 2
+        self.moment_var = float(np.var(np.concatenate([t.moment_nm for t in trials])))
         self.angle_var = float(np.var(np.concatenate([t.angle_rad for t in trials])))
         index = joint.names.index
         self.kin = [(index(a), [index(b) for b in of]) for a, of in joint.neighbours.items()]
         self.kin_var = [max(float(np.nanvar(envelopes[:, of].mean(1))), 1e-4) for _, of in self.kin]
+        # How much of each neighbour: begins with their mean, and learns.
+        self.shares = [torch.zeros(len(of), requires_grad=True) for _, of in self.kin]
         arms = np.concatenate([t.arm_mm for t in trials]).mean(0)
         self.groups = torch.tensor(np.sign(arms))
 
@@ -127,14 +128,15 @@ class Terms:
         values = model.person()
         off = (read.moment_nm - batch["moment"])[settle:]
         like = [
-            (u[..., a] - (u[..., of] / values.gain[of]).mean(-1)) ** 2 / self.kin_var[k]
-            for k, (a, of) in enumerate(self.kin)
+            (u[..., a] - u[..., of] @ share.softmax(0)) ** 2 / var
+            for (a, of), var, share in zip(self.kin, self.kin_var, self.shares, strict=True)
         ]
         terms = {
             "envelope": error.sum() / (known.sum() + 1),
-            "moment": (off**2 / (batch["moment"].square().mean(0) + self.least_nm2)).mean(),
+            "moment": (off**2).mean() / self.moment_var,
             "effort": (u[..., ~self.measured] ** 2).mean(),
             "kin": torch.stack(like).mean() if like else u.new_zeros(()),
+            "shares": sum(((s / SHARE_SD) ** 2).sum() for s in self.shares) + u.new_zeros(()),
             "smooth": ((u[1:] - u[:-1]) ** 2).mean() * model.rate_hz,
             "person": (surprises(values, self.groups) ** 2).sum(),
         }
@@ -169,6 +171,7 @@ def fit(trials: Sequence[JointTrial], joint: Joint, run: NmmRun, say: Say | None
             {"params": list(model.network.parameters()), "lr": run.network_rate},
             {"params": [p for p in model.person.parameters() if p.requires_grad],
              "lr": run.person_rate},
+            {"params": terms.shares, "lr": run.person_rate},
         ]
     )  # fmt: skip
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, run.epochs)

@@ -21,7 +21,7 @@ from training.gait_conventions import check_conventions
 from training.gait_recording import DATA, RECORDINGS, Gait, read_gait
 from training.gait_steps import stretches, wrong
 from training.joint_data import JointTrial
-from training.joint_geometry import along, smooth
+from training.joint_geometry import along, smooth, stretched
 from training.trial_views import SHORTEST_S, cut, hide
 
 MUSCLES = (
@@ -69,8 +69,9 @@ def ankle_trial(
     check_conventions(g)
     moving = [c for c in MOVING if c in g.angles.columns]
     motion = {c: smooth(g.angles[c], rate_hz) for c in moving}
-    geometry = along(g.model, muscles, motion, "ankle_angle_r")
     ground_n, moment_nm = g.force_n(g.right), g.moments["ankle_angle_r_moment"]
+    geometry = along(g.model, muscles, motion, "ankle_angle_r")
+    geometry = stretched(geometry, muscle_set(g.model, muscles), moment_nm, rate_hz)
     seen = [x for c in MOVING[:3] for x in motion[c]]
     features = np.stack([*seen, ground_n[:, 1], ground_n[:, 0], moment_nm], 1)
     envelope = np.stack([g.emg[channels[m]] for m in muscles], 1).clip(min=0)

@@ -1,4 +1,9 @@
-"""Muscle paths of an OpenSim model along a recorded motion, all samples at once."""
+"""Muscle paths of an OpenSim model along a recorded motion, all samples at once.
+
+Long tendons stretch by much of a fibre's length: an Achilles tendon by a centimetre in every step.
+How far is known without knowing any muscle, since the tendons of one side carry the joint's moment:
+``stretched`` takes it off the path, so that what is left may be read with tendons of one length.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -8,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.signal import butter, savgol_filter, sosfiltfilt
 
+from models.muscle import Muscle, inverse_tendon_force
 from models.osim import OsimModel
 from models.paths import Paths
 
@@ -54,3 +60,21 @@ def along(
     arm = arms[..., names.index(about)]
     arm = np.where(np.abs(arm).max(0) > NO_ARM_MM, arm, 0.0)
     return Along(length, arm, -np.einsum("nmc,nc->nm", arms, speed))
+
+
+def stretched(a: Along, muscle: Muscle, moment_nm: F64, rate_hz: float) -> Along:
+    """The same paths less what their tendons give way under the joint's moment ``(n,)``.
+
+    All muscles on the side of the moment bear the same part of their strength; on the other side
+    tendons are at slack length.
+    """
+    smooth_nm = smooth(moment_nm, rate_hz).angle_rad  # the same filter; a moment here
+    f_max, l_slack = (x.double().numpy() for x in (muscle.f_max_n, muscle.l_slack_mm))
+    able_nm = f_max * a.arm_mm / 1000
+    pulls = np.sign(able_nm) == np.sign(smooth_nm)[:, None]
+    side_nm = np.abs(np.where(pulls, able_nm, 0.0)).sum(1)
+    part = np.abs(smooth_nm) / np.maximum(side_nm, 1e-9)
+    tendon = inverse_tendon_force(torch.from_numpy(np.where(side_nm > 0, part, 0.0))).numpy()
+    stretch_mm = np.where(pulls, (tendon - 1)[:, None] * l_slack, 0.0)
+    speed = savgol_filter(stretch_mm, 11, 4, deriv=1, delta=1 / rate_hz, axis=0)
+    return a._replace(length_mm=a.length_mm - stretch_mm, path_mm_s=a.path_mm_s - speed)

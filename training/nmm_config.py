@@ -14,6 +14,7 @@ class NmmLoss:
     motion: float = 0.1  # angles of the multiple shooting
     effort: float = 0.01  # squares of unmeasured muscles
     kin: float = 2.0  # unmeasured muscles against their neighbours', over variance
+    shares: float = 2e-3  # of neighbours, against equal ones
     smooth: float = 0.001  # squares of samples' differences
     person: float = 2e-4  # parameters against what people usually are
 
@@ -24,7 +25,7 @@ class NmmRun:
 
     network: NmmConfig = field(default_factory=NmmConfig)
     loss: NmmLoss = field(default_factory=NmmLoss)
-    epochs: int = 200
+    epochs: int = 150
     alone: float = 0.3  # part of the epochs in which the person's parameters rest
     batch: int = 32
     network_rate: float = 1e-3

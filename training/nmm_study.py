@@ -19,7 +19,7 @@ from training.fit_nmm import Joint, fit, read_trial
 from training.joint_data import JointTrial, elbow_trial
 from training.nmm_config import NmmRun
 from training.static_optimisation import best_shift, copied, earlier, static_optimisation
-from training.synergy import extrapolate
+from training.synergy import Method, extrapolate
 from training.virtual_measure import measured_of, segment_of
 from training.virtual_people import DEEP, person
 
@@ -60,9 +60,10 @@ def study(name: str, held_kg: float, run: NmmRun) -> Json:
     out["person_true"] = true_person(name)
     out["at_bounds"] = {n: hit for n, hit in at_bounds(values).items() if any(hit)}
     generic = joint.muscle
-    for method in ("nmf", "pca"):
+    methods: tuple[Method, ...] = ("nmf", "pca")
+    for method in methods:
         began = time.monotonic()
-        found = extrapolate(train, generic, joint.names, method)  # type: ignore[arg-type]
+        found = extrapolate(train, generic, joint.names, method)
         out[method] = scores(joint.names, [found(t) for t in test], test, span, DEEP)
         out[method]["synergies"] = len(found.synergies.weights)
         out[method]["seconds"] = time.monotonic() - began
