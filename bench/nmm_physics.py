@@ -59,7 +59,7 @@ def physics_part() -> Part:
           for name, v in imported.items()),
         ("inverse dynamics, arm26 reference: RMSE, N m", number(reference_nm, 4), "<= 0.05"),
         ("inverse dynamics, simulated arms with loads: RMSE, N m", number(kept_nm, 4), ""),
-        *((f"forward, 2 s, {name}: RMSE, deg", number(v, 3), "<= 1") for name, v in forward.items()),
+        *((f"forward, 2 s, {n}: RMSE, deg", number(v, 3), "<= 1") for n, v in forward.items()),
         ("gradients beside finite differences: greatest relative error", f"{gradient:.1e}", ""),
     ]  # fmt: skip
     numbers = {
@@ -150,7 +150,7 @@ def forward_errors_deg() -> dict[str, float]:
 
 
 def gradient_error() -> float:
-    """Moment's slopes in angle, speed, activation and every parameter beside central differences."""
+    """Moment's slopes in angle, speed, activation and parameters beside central differences."""
     generator = torch.Generator().manual_seed(1)
     person = Physiology(6).double()
     base = person()

@@ -17,11 +17,13 @@ from typing import Any
 import torch
 
 from training.crossval_results import write_json
+from training.gait_study import RUN, gait_study
 from training.nmm_config import NmmRun
 from training.nmm_study import study
 from training.virtual_people import LOADS_KG, PEOPLE, TUNED_ON
 
 FOLDER = Path(__file__).parent / "results" / "nmm"
+REAL = FOLDER / "gait_soleus.json"
 REMEDY = "run: FULL=1 make bench-nmm (an hour)"
 SHORT_EPOCHS = 10
 VERSION = 1  # of what these results depend on besides the settings; raise it when that changes
@@ -81,6 +83,29 @@ def fit(unit: Unit) -> Json:
             "settings": unit.settings}  # fmt: skip
 
 
+def real_settings() -> Json:
+    """What decides the recorded leg's result."""
+    found: Json = json.loads(json.dumps(asdict(RUN) | {"version": VERSION}))
+    return found
+
+
+def real_stored() -> tuple[Json | None, tuple[str, ...]]:
+    """What is kept of the recorded leg, and what is wrong with it."""
+    if not REAL.is_file():
+        return None, (f"{REAL.name} is missing: {REMEDY}",)
+    found = dict(json.loads(REAL.read_text("utf-8")))
+    if found["settings"] != real_settings():
+        return found, (f"{REAL.name} was made with other settings: {REMEDY}",)
+    return found, ()
+
+
+def keep_real() -> None:
+    """Study the recorded leg and keep it.  Raises DataMissing."""
+    torch.set_num_threads(1)
+    found = {"command": "FULL=1 make bench-nmm", "simulated": False, **gait_study()}
+    write_json(REAL, found | {"settings": real_settings()})
+
+
 def run_all(workers: int = 2) -> None:
     """Study every unit that is not kept as the settings now are, and keep it."""
     FOLDER.mkdir(parents=True, exist_ok=True)
@@ -88,6 +113,8 @@ def run_all(workers: int = 2) -> None:
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         for unit in pool.map(_kept, missing):
             print(f"kept {unit.file.name}", file=sys.stderr, flush=True)
+    if real_stored()[1]:
+        keep_real()
 
 
 def _kept(unit: Unit) -> Unit:

@@ -237,7 +237,7 @@ class _Problem:
         def prior(z: Tensor) -> Tensor:
             return surprises(self.values(z), self.groups, self.free)
 
-        jacobian = torch.func.jacfwd(prior)(torch.from_numpy(x[: self.own])).numpy()
+        jacobian = torch.func.jacrev(prior)(torch.from_numpy(x[: self.own])).numpy()
         return np.asarray(np.sqrt(np.diag(np.linalg.inv(jacobian.T @ jacobian))))
 
     def describe(self, x: F64, names: Sequence[str], rounds: int) -> Identification:
@@ -262,7 +262,7 @@ class _Problem:
                     muscle,
                     float(x[i]),
                     float(sd[i]),
-                    BOUNDS[name].sd,
+                    float(prior_sd[i]),
                     flat_hits[i],
                     partner,
                 )  # fmt: skip

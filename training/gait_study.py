@@ -29,7 +29,10 @@ F64 = NDArray[np.float64]
 Json = dict[str, Any]
 
 MUSCLE = "soleus_r"
-NEIGHBOURS = {MUSCLE: ("med_gas_r", "lat_gas_r")}  # the other heads of triceps surae
+# The other heads of triceps surae.
+NEIGHBOURS: dict[str, tuple[str, ...]] = {
+    MUSCLE: ("med_gas_r", "lat_gas_r")
+}  # the other heads of triceps surae
 RUN = NmmRun(
     network=NmmConfig(inputs=9, muscles=len(MUSCLES), dropout=0.2),
     loss=NmmLoss(moment=0.3, kin=1.0, effort=0.1),
