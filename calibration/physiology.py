@@ -4,9 +4,10 @@ Least squares of the EMG-driven model (Lloyd and Besier 2003) with what people u
 weak prior.  Muscles without an electrode are mixtures of given time courses, whose weights are
 found at the same time (synergy extrapolation, Ao et al. 2020), or envelopes given outright.
 
-Every parameter comes with the SD that the data leave it.  Where that is hardly below the prior's,
-the data say nothing about it; where two parameters can only be told apart together, the report
-names the partner.
+Every parameter comes with the SD that the data leave it if the model is right, which no Hill model
+is: a parameter may be several SDs off where it stands in for what the model lacks.  Where the SD is
+hardly below the prior's, the data say nothing; where two parameters can only be told apart
+together, the report names the partner.
 """
 
 from collections.abc import Mapping, Sequence
@@ -119,6 +120,8 @@ class _Problem:
     ):  # fmt: skip
         if not efforts:
             raise ValueError("no trials to identify a person from")
+        if unknown := set(fixed) - set(BOUNDS):
+            raise ValueError(f"no parameters {sorted(unknown)}; known: {', '.join(BOUNDS)}")
         self.rate_hz, self.every = rate_hz, every
         self.muscle = Muscle(*(m.double() for m in muscle))
         count = len(self.muscle.f_max_n)
@@ -242,7 +245,14 @@ class _Problem:
 
     def describe(self, x: F64, names: Sequence[str], rounds: int) -> Identification:
         at = torch.from_numpy(x)
+        with torch.no_grad():
+            error, _ = self.moment_error(at)
+        w = self.weight
+        rmse_nm = float(((error**2 * w).sum() / w.sum()).sqrt())
+        # Data that the model explains badly weigh less than was allowed for.
         jacobian = self.jacobian(x)
+        data = len(jacobian) - len(surprises(self.values(at), self.groups, self.free))
+        jacobian[:data] /= max(1.0, rmse_nm / self.allowed_nm)
         covariance = np.linalg.pinv(jacobian.T @ jacobian)[: self.own, : self.own]
         values = self.values(at)
         sd = np.sqrt(np.diag(covariance))
@@ -267,13 +277,9 @@ class _Problem:
                     partner,
                 )  # fmt: skip
             )
-        with torch.no_grad():
-            error, _ = self.moment_error(at)
-        w = self.weight
-        rmse = float(((error**2 * w).sum() / w.sum()).sqrt())
         return Identification(
             values, tuple(parameters),
-            x[self.own :].reshape(self.mixed), rmse, rounds,
+            x[self.own :].reshape(self.mixed), rmse_nm, rounds,
         )  # fmt: skip
 
 

@@ -1,0 +1,162 @@
+"""One's own trials: a simulated arm written as OpenSim's tables, and every way to get it wrong."""
+
+import json
+
+import numpy as np
+import pytest
+
+from edge.cli import main as sonomyo
+from edge.config import ConfigError
+from training.own_trials import TrialsError, load_own
+from training.virtual_measure import SURFACE, measured_of
+from training.virtual_people import MUSCLES
+
+LIST = """
+[[neighbours]]
+muscle = "BRA"
+of = ["BIClong", "BICshort"]
+[[neighbours]]
+muscle = "TRImed"
+of = ["TRIlat"]
+[[trials]]
+motion = "curl.mot"
+emg = "curl_emg.sto"
+load_kg = 2.0
+"""
+
+
+def table(path, columns, header="inDegrees=no"):
+    rows = np.stack(list(columns.values()), 1)
+    body = "\n".join("\t".join(f"{x:.6f}" for x in row) for row in rows)
+    path.write_text(f"t\n{header}\nendheader\n" + "\t".join(columns) + "\n" + body + "\n")
+
+
+@pytest.fixture(scope="module")
+def measured():
+    return next(m for m in measured_of("V6") if m.load_kg == 2.0)
+
+
+@pytest.fixture
+def folder(tmp_path, measured):
+    m, at = measured, np.arange(len(measured.angle_rad)) / 100
+    table(tmp_path / "curl.mot", {"time": at, "r_elbow_flex": np.rad2deg(m.angle_rad)},
+          "inDegrees=yes")  # fmt: skip
+    emg = {n: m.envelope[:, i] for i, n in enumerate(MUSCLES) if SURFACE[i]}
+    table(tmp_path / "curl_emg.sto", {"time": at, **emg})
+    table(tmp_path / "curl_id.sto", {"time": at, "r_elbow_flex_moment": m.moment_nm})
+    (tmp_path / "trials.toml").write_text(LIST)
+    return tmp_path
+
+
+def test_angles_emg_and_moment_come_as_they_were_measured(folder, measured):
+    (trial,), joint = load_own(folder / "trials.toml")
+    assert joint.neighbours == {"BRA": ("BIClong", "BICshort"), "TRImed": ("TRIlat",)}
+    assert trial.load_kg == 2.0
+    n = len(trial.angle_rad)
+    np.testing.assert_allclose(trial.angle_rad, measured.angle_rad[:n], atol=0.01)
+    bic = joint.names.index("BIClong")
+    np.testing.assert_allclose(trial.envelope[:, bic], measured.envelope[:n, 3], atol=1e-5)
+    assert np.isnan(trial.envelope[:, joint.names.index("BRA")]).all()
+    # Inverse dynamics of a usual forearm; this one weighs a little less or more.
+    assert np.corrcoef(trial.moment_nm, measured.moment_nm[:n])[0, 1] > 0.99
+
+
+def change(folder, before, after):
+    path = folder / "trials.toml"
+    path.write_text(path.read_text().replace(before, after))
+    return path
+
+
+WITH_MOMENT = 'load_kg = 2.0\nmoment = "curl_id.sto"'
+
+
+def test_a_moment_of_ones_own_is_taken(folder, measured):
+    (trial,), _ = load_own(change(folder, "load_kg = 2.0", WITH_MOMENT))
+    np.testing.assert_allclose(
+        trial.moment_nm, measured.moment_nm[: len(trial.moment_nm)], atol=1e-4
+    )
+
+
+def test_a_moment_of_the_other_sign_is_refused(folder):
+    path = change(folder, "load_kg = 2.0", WITH_MOMENT)
+    text = (folder / "curl_id.sto").read_text().splitlines()
+    turned = [line.replace("\t-", "\t+").replace("\t", "\t-", 1).replace("-+", "")
+              if i > 3 else line for i, line in enumerate(text)]  # fmt: skip
+    (folder / "curl_id.sto").write_text("\n".join(turned) + "\n")
+    with pytest.raises(TrialsError, match="another sign convention"):
+        load_own(path)
+
+
+def test_degrees_taken_for_radians_are_refused(folder):
+    path = folder / "curl.mot"
+    path.write_text(path.read_text().replace("inDegrees=yes", "inDegrees=no"))
+    with pytest.raises(TrialsError, match="degrees taken for radians"):
+        load_own(folder / "trials.toml")
+
+
+def test_extension_as_positive_is_refused(folder, measured):
+    at = np.arange(len(measured.angle_rad)) / 100
+    table(folder / "curl.mot", {"time": at, "r_elbow_flex": -measured.angle_rad})
+    with pytest.raises(TrialsError, match="or another sign"):
+        load_own(folder / "trials.toml")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("[[neighbours]]", '[joint]\ntowards = ["BRA", "TRIlat"]\naway = ["BIClong"]\n'
+         "[[neighbours]]", "BIClong has a moment arm of .* away: wrong sign"),
+        ('of = ["TRIlat"]', 'of = ["BRD"]', r"neighbours name \['BRD'\]"),
+        ("curl_emg.sto", "curl.mot", "name columns as muscles"),
+        ("[[neighbours]]", '[joint]\ntowards = ["BRD"]\n[[neighbours]]', "the elbow has no"),
+        ("[[neighbours]]", '[joint]\ncoordinate = "elbow"\n[[neighbours]]', "no column elbow"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_named(folder, before, after, message):
+    path = folder / "trials.toml"
+    text = path.read_text().replace(before, after, 1)
+    if "joint" in after and "of" not in after and "coordinate" not in after:
+        text = text[: text.index("[[neighbours]]")] + text[text.index("[[trials]]") :]
+    path.write_text(text)
+    with pytest.raises(TrialsError, match=message):
+        load_own(path)
+
+
+def test_microvolts_are_no_envelopes(folder, measured):
+    at = np.arange(len(measured.angle_rad)) / 100
+    table(folder / "curl_emg.sto", {"time": at, "BIClong": 300 * measured.envelope[:, 3]})
+    with pytest.raises(TrialsError, match="divide by MVC first"):
+        load_own(folder / "trials.toml")
+
+
+def test_clocks_that_never_meet_are_refused(folder, measured):
+    at = 1e6 + np.arange(len(measured.angle_rad)) / 100
+    table(folder / "curl_emg.sto", {"time": at, "BIClong": measured.envelope[:, 3]})
+    with pytest.raises(TrialsError, match="both clocks in seconds from the same zero"):
+        load_own(folder / "trials.toml")
+
+
+def test_a_list_without_trials_says_what_to_add(tmp_path):
+    (tmp_path / "t.toml").write_text("")
+    with pytest.raises(TrialsError, match=r"add \[\[trials\]\]"):
+        load_own(tmp_path / "t.toml")
+    (tmp_path / "t.toml").write_text("[joints]\n")
+    with pytest.raises(ConfigError, match="unknown setting"):
+        load_own(tmp_path / "t.toml")
+
+
+def test_the_command_reports_every_parameter_and_its_doubt(folder, capsys):
+    code = sonomyo(["physiology", str(folder / "trials.toml"), "--json", str(folder / "p.json")])
+    out = capsys.readouterr().out
+    found = json.loads((folder / "p.json").read_text())
+    assert code in (0, 1)
+    assert len(found["parameters"]) == 4 * 6 + 5
+    assert code == int(any(p["at_bound"] for p in found["parameters"]))
+    assert "moment explained to" in out
+
+
+def test_the_command_says_what_is_wrong(tmp_path, capsys):
+    assert sonomyo(["physiology", str(tmp_path / "none.toml")]) == 2
+    assert "none.toml" in capsys.readouterr().err
+    assert sonomyo(["physiology", "V6", "--fixed", "nonsense"]) == 2
+    assert "nonsense" in capsys.readouterr().err
