@@ -29,7 +29,7 @@ def main(a: argparse.Namespace) -> int:
     from training.synergy import effort
 
     try:
-        trials, joint = _load(a.trials)
+        trials, joint = load_trials(a.trials)
         fixed = tuple(filter(None, a.fixed.split(",")))
         found = identify(
             [effort(t) for t in trials], joint.muscle, joint.names, trials[0].rate_hz,
@@ -44,7 +44,8 @@ def main(a: argparse.Namespace) -> int:
     return 1 if any(p.at_bound for p in found.parameters) else 0
 
 
-def _load(name: str) -> "tuple[list[JointTrial], Joint]":
+def load_trials(name: str) -> "tuple[list[JointTrial], Joint]":
+    """Trials of a TOML file, or of a simulated person.  Raises ConfigError, OSError, ValueError."""
     from training.virtual_people import EVERYBODY
 
     if name in EVERYBODY:

@@ -21,14 +21,16 @@ RECIPES = {
     "elbow-nmm": ("elbow-nmm", "training.recipe_elbow_nmm", "train_elbow_nmm"),
 }
 # No bundle: a study or a search, from a configuration.
-STATE_CNN, REAL_LEG, LFADS = "state-cnn", "real-leg", "lfads"
+STATE_CNN, REAL_LEG, LFADS, NMM = "state-cnn", "real-leg", "lfads", "nmm"
 ELBOW = "elbow-nmm"
 
 
 def add_args(p: argparse.ArgumentParser) -> None:
     """Arguments of ``sonomyo train``."""
     p.add_argument(
-        "model", choices=[*RECIPES, STATE_CNN, REAL_LEG, LFADS], help="which network, on which data"
+        "model",
+        choices=[*RECIPES, STATE_CNN, REAL_LEG, LFADS, NMM],
+        help="which network, on which data",
     )
     p.add_argument("--out", type=Path, help="folder of the result; default out/bundles/NAME")
     p.add_argument("--quick", action="store_true", help="a token fit, to try the way through")
@@ -39,7 +41,11 @@ def add_args(p: argparse.ArgumentParser) -> None:
     state.add_argument("--config", metavar="FILE", help="TOML file, or " + ", ".join(_shipped()))
     state.add_argument("--resume", action="store_true", help="go on in a folder that has results")
     lfads = p.add_argument_group(f"{LFADS}: muscle activation from EMG, one network a person")
-    lfads.add_argument("--data", metavar="SET", help="ta, knee, gait, bed:lorenz, bed:gait")
+    lfads.add_argument(
+        "--data",
+        metavar="SET",
+        help="ta, knee, gait, bed:lorenz, bed:gait, FILE.mcap; nmm: TRIALS.toml, or V1 .. V6",
+    )
     lfads.add_argument(
         "--pbt", action="store_true", help="let a population search the settings (Ray)"
     )
@@ -73,6 +79,13 @@ def main(a: argparse.Namespace) -> int:
 
         file = Path(a.config) if a.config else None
         return train_lfads(file, a.out, a.data, a.pbt, a.workers, a.address, a.resume, a.quick)
+    if a.model == NMM:
+        from training.train_nmm_command import train_nmm
+
+        if not a.data:
+            print("sonomyo train nmm: --data TRIALS.toml, or one of V1 .. V6", file=sys.stderr)
+            return 2
+        return train_nmm(a.data, a.out, a.epochs, a.quick)
     if a.data or a.pbt or a.address:
         print(f"sonomyo train: --data, --pbt and --address belong to {LFADS}", file=sys.stderr)
         return 2
