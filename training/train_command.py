@@ -27,11 +27,13 @@ ELBOW = "elbow-nmm"
 
 def add_args(p: argparse.ArgumentParser) -> None:
     """Arguments of ``sonomyo train``."""
+    studies = [STATE_CNN, REAL_LEG, LFADS, NMM]
+    p.add_argument("model", choices=[*RECIPES, *studies], help="which network, on which data")
     p.add_argument(
-        "model",
-        choices=[*RECIPES, STATE_CNN, REAL_LEG, LFADS, NMM],
-        help="which network, on which data",
-    )
+        "--data", metavar="SET",
+        help=f"{LFADS}: ta, knee, gait, bed:lorenz, bed:gait, FILE.mcap; {NMM}: TRIALS.toml, "
+        "or a simulated person V1 .. V6",
+    )  # fmt: skip
     p.add_argument("--out", type=Path, help="folder of the result; default out/bundles/NAME")
     p.add_argument("--quick", action="store_true", help="a token fit, to try the way through")
     state = p.add_argument_group(
@@ -42,16 +44,13 @@ def add_args(p: argparse.ArgumentParser) -> None:
     state.add_argument("--resume", action="store_true", help="go on in a folder that has results")
     lfads = p.add_argument_group(f"{LFADS}: muscle activation from EMG, one network a person")
     lfads.add_argument(
-        "--data",
-        metavar="SET",
-        help="ta, knee, gait, bed:lorenz, bed:gait, FILE.mcap; nmm: TRIALS.toml, or V1 .. V6",
-    )
-    lfads.add_argument(
         "--pbt", action="store_true", help="let a population search the settings (Ray)"
     )
     lfads.add_argument("--workers", type=int, default=2, help="processes of the search")
     lfads.add_argument("--address", help="of a Ray cluster, auto for this machine's")
-    elbow = p.add_argument_group(f"{ELBOW}: muscles and torque of an elbow from angle and load")
+    elbow = p.add_argument_group(
+        f"{ELBOW}, {NMM}: muscles and torque of a joint from motion and load"
+    )
     elbow.add_argument("--epochs", type=int, metavar="N", help="of each training")
     elbow.add_argument(
         "--trial", type=Path, metavar="FILE.npz",

@@ -1,4 +1,4 @@
-"""``sonomyo train nmm``: network and person of one's own trials, scored on loads left out in turn."""
+"""``sonomyo train nmm``: network and person of one's own trials, loads left out in turn."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -36,7 +36,9 @@ def train_nmm(data: str, out: Path | None, epochs: int | None, quick: bool) -> i
     torch.set_num_threads(1)
     try:
         trials, joint = load_trials(data)
-        run = settings(trials, joint, 2 if quick else epochs)
+        run = settings(trials, joint, epochs)
+        if quick:
+            run = replace(run, epochs=2, first_guess=False)
         folder.mkdir(parents=True, exist_ok=True)
         rows = []
         for left, train, test in folds(trials):
