@@ -41,6 +41,7 @@ ABOUT = {
         "physics_head", "physiology", "plain_cnn", "pooled_cnn", "roll", "segmenter",
         "state_cnn", "streaming", "tendon", "thelen", "ultrasound_net", "wrap", "wrap_ellipsoid",
     )},
+    "calibration/hill_problem.py": {"torch"},
     "calibration/physiology.py": {"torch"},
     "firmware_bridge/probes/simulated_backend.py": {"usb"},
 }  # fmt: skip

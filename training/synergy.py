@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from calibration.physiology import Effort, Identification, identify
+from calibration.hill_problem import Effort
+from calibration.physiology import Identification, identify
 from models.hill_joint import Geometry
 from models.muscle import Muscle
 from training.joint_data import JointTrial

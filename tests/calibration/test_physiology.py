@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from calibration.physiology import Effort, identify
+from calibration.hill_problem import Effort
+from calibration.physiology import identify
 from models import elbow
 from models.hill_joint import Geometry, activation, excitation, forces_n, moment_nm
 from models.physiology import BOUNDS, Physiology, Values
