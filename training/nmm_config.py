@@ -10,7 +10,7 @@ class NmmLoss:
     """Weights of what the training minimises; envelopes and moments are over their variances."""
 
     envelope: float = 1.0  # of measured muscles
-    moment: float = 3.0
+    moment: float = 10.0
     motion: float = 0.1  # angles of the multiple shooting
     effort: float = 0.01  # squares of unmeasured muscles
     kin: float = 2.0  # unmeasured muscles against their neighbours', over variance
@@ -25,7 +25,7 @@ class NmmRun:
 
     network: NmmConfig = field(default_factory=NmmConfig)
     loss: NmmLoss = field(default_factory=NmmLoss)
-    epochs: int = 150
+    epochs: int = 200
     alone: float = 0.3  # part of the epochs in which the person's parameters rest
     batch: int = 32
     network_rate: float = 1e-3
