@@ -22,7 +22,7 @@ from models.nmm import Nmm
 from models.nmm_doubt import Doubt
 
 SPOKEN = ("BRA", "TRImed", "BIClong", "BICshort", "TRIlong", "TRIlat")  # the deep ones first
-RUN = 40  # samples that the joint is run through: after these, activation has forgotten its start
+RUN = 30  # samples that the joint is run through: after these, activation has forgotten its start
 
 
 class States(NamedTuple):

@@ -126,7 +126,8 @@ def calibration(step: NmmStep, asked: Sequence[Asked]) -> str:
     base, slope = (_listed(x) for x in (step.doubt.base, step.doubt.per_kg))
     return (
         f"SD in the order of the outputs: {base} near a trained load, {slope} more per kilogram "
-        f"away from it (as squares add), wider where angle, speed or acceleration are outside of "
+        f"away from it (as squares add; no less than {LEAST_PER_KG:g} of the first), wider where "
+        "angle, speed or acceleration are outside of "
         f"what training saw. Of the errors lie {', and '.join(shares)} (normal: 68 %, 95 %)."
     )
 

@@ -1,5 +1,6 @@
 """Recipe of ``elbow-nmm``: every elbow muscle and torque from joint angle and load, simulated."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from edge.bundle import Bundle
 from training.card import Facts
 from training.nmm_bundle import write_elbow
 from training.nmm_config import NmmRun
-from training.nmm_folds import run_folds
+from training.nmm_folds import Outcome, run_folds
 from training.virtual_arm import trials_of
 from training.virtual_people import TUNED_ON
 
@@ -25,17 +26,22 @@ def train_elbow_nmm(
         run = replace(run, epochs=1, first_guess=False)
         trials = tuple(t for t in trials if t.load_kg < 4 and t.tempo_s < 2)
     outcomes = run_folds(trials, run, 1 if quick else workers)
+    return write_elbow(folder, NAME, outcomes, trials, about(run, outcomes))
+
+
+def about(run: NmmRun, outcomes: Sequence[Outcome]) -> Facts:
+    """What the card says besides numbers."""
     minutes = sum(o.fitted.seconds for o in outcomes) / 60
-    facts = Facts(
+    return Facts(
         title="elbow-nmm: activation of every elbow muscle, and elbow torque, from angle and load",
         purpose="A network reads the last second of elbow angle and the load in the hand, and a "
         "Hill model of the person turns what it says of the muscles into torque; brachialis "
         "(`BRA`) and triceps medialis (`TRImed`), which no surface electrode reaches, were learned "
-        "from the torque alone. 100 % is a muscle that can give no more. Flexion torque is "
+        "from the torque and from their neighbours. 100 % is a muscle that can give no more. Flexion torque is "
         "positive: what the muscles give, less the joint's damping.",
         data="Simulated people: OpenSim's arm26 with Millard muscles, perturbed to a person, "
         "holding 0, 2 or 4 kg and following flexions and extensions of 0.7 to 2 s "
-        f"(`training/virtual_arm.py`). This is {trials[0].person}, on whom settings were chosen. "
+        f"(`training/virtual_arm.py`). This is {TUNED_ON}, on whom settings were chosen. "
         "Trained on envelopes of surface EMG over four muscles, encoder angles with "
         "0.1 deg of noise, and inverse dynamics.",
         split="Every trial was held out once while its load and its tempo stayed in training, then "
@@ -49,8 +55,7 @@ def train_elbow_nmm(
         limits="It is of one simulated person and has never met a real one; nothing in it is "
         "calibrated to a wearer. The upper arm must hang still, the forearm move without contact, "
         "the load be a point in the hand 0.30 m from the elbow: pushing against a device is torque "
-        "that it does not know of. Angles must come every 10 ms and be fresh: one that is 10 ms "
-        "old now and then is an acceleration to it. Isometric effort and fatigue were not trained. "
+        "that it does not know of. Isometric effort and fatigue were not trained. "
         "What it says of muscles is one way to make the motion, learned from one person's "
         "habits; another person shares out differently.",
         licence="Weights: Apache-2.0. Geometry and muscle constants of arm26: Holzbaur, Murray, "
@@ -59,4 +64,3 @@ def train_elbow_nmm(
         "elbow moves.",
         command="sonomyo train elbow-nmm",
     )
-    return write_elbow(folder, NAME, outcomes, trials, facts)

@@ -9,7 +9,6 @@ from training.virtual_measure import ANGLE_NOISE_DEG
 from training.virtual_people import RATE_HZ, TUNED_ON
 
 LOAD_KG, TEMPO_S = 2.0, 1.2
-SENT_HZ = 500.0  # the daemon takes the newest: the faster an encoder, the more even its age
 
 
 def write_trial(path: Path) -> str:
@@ -19,19 +18,15 @@ def write_trial(path: Path) -> str:
     to play it.
     """
     (trial,) = (t for t in trials_of(TUNED_ON) if (t.load_kg, t.tempo_s) == (LOAD_KG, TEMPO_S))
-    turns = np.flatnonzero(np.diff(np.sign(trial.speed_rad_s)))
-    end = int(turns[-1]) + 1  # where it last stood still
-    at_s = np.arange(0, end / RATE_HZ, 1 / SENT_HZ)
-
-    def there_and_back(x: np.ndarray) -> np.ndarray:
-        once = np.interp(at_s, np.arange(end + 1) / RATE_HZ, x[: end + 1])
-        return np.concatenate([once, once[::-1]])
-
-    angle = there_and_back(np.rad2deg(trial.angle_rad))
+    stood_still = int(np.flatnonzero(np.diff(np.sign(trial.speed_rad_s)))[-1])
+    angle, moment = (
+        np.concatenate([x[:stood_still], x[stood_still:0:-1]])
+        for x in (np.rad2deg(trial.angle_rad), trial.moment_nm)
+    )
     angle += ANGLE_NOISE_DEG * np.random.default_rng(0).standard_normal(len(angle))
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(path, angle=angle, moment=there_and_back(trial.moment_nm), rate_hz=SENT_HZ)
+    np.savez_compressed(path, angle=angle, moment=moment, rate_hz=RATE_HZ)
     return (
-        f"{path}: {trial.person} moves {LOAD_KG:g} kg for {len(angle) / SENT_HZ:.0f} s. Play it:"
+        f"{path}: {trial.person} moves {LOAD_KG:g} kg for {len(angle) / RATE_HZ:.0f} s. Play it:"
         f" sonomyo listen pty:/tmp/rehab --encoder {path}:angle --load {LOAD_KG:g}"
     )

@@ -97,7 +97,7 @@ def test_every_step_says_what_the_model_says_of_its_window(step, model):
     # What activation was before those samples is all that is left out.
     torch.testing.assert_close(values[:, 6], whole.moment_nm[-1], rtol=0, atol=0.2)
     torch.testing.assert_close(
-        values[:, :6] / 100, whole.activation[-1][:, order], rtol=0, atol=3e-3
+        values[:, :6] / 100, whole.activation[-1][:, order], rtol=0, atol=6e-3
     )
     assert values[:, :6].std(0).min() > 0.5
 
