@@ -14,6 +14,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from bench.kept import read_kept
 from training import emg_recordings
 from training.crossval_results import write_json
 from training.emg_recordings import Recording, recordings
@@ -84,12 +85,7 @@ def units() -> Iterator[Unit]:
 
 def stored(unit: Unit) -> tuple[Json | None, tuple[str, ...]]:
     """What is kept of a unit, and what is wrong with it."""
-    if not unit.file.is_file():
-        return None, (f"{unit.file.name} is missing: {REMEDY}",)
-    found = dict(json.loads(unit.file.read_text("utf-8")))
-    if found["settings"] != unit.settings:
-        return found, (f"{unit.file.name} was made with other settings: {REMEDY}",)
-    return found, ()
+    return read_kept(unit.file, unit.settings, REMEDY)
 
 
 def fit(unit: Unit) -> Json:

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from bench.kept import read_kept
 from training.crossval_results import write_json
 from training.gait_study import RUN, gait_study
 from training.nmm_config import NmmRun
@@ -67,12 +68,7 @@ def units() -> Iterator[Unit]:
 
 def stored(unit: Unit) -> tuple[Json | None, tuple[str, ...]]:
     """What is kept of a unit, and what is wrong with it."""
-    if not unit.file.is_file():
-        return None, (f"{unit.file.name} is missing: {REMEDY}",)
-    found = dict(json.loads(unit.file.read_text("utf-8")))
-    if found["settings"] != unit.settings:
-        return found, (f"{unit.file.name} was made with other settings: {REMEDY}",)
-    return found, ()
+    return read_kept(unit.file, unit.settings, REMEDY)
 
 
 def fit(unit: Unit) -> Json:
@@ -91,12 +87,7 @@ def real_settings() -> Json:
 
 def real_stored() -> tuple[Json | None, tuple[str, ...]]:
     """What is kept of the recorded leg, and what is wrong with it."""
-    if not REAL.is_file():
-        return None, (f"{REAL.name} is missing: {REMEDY}",)
-    found = dict(json.loads(REAL.read_text("utf-8")))
-    if found["settings"] != real_settings():
-        return found, (f"{REAL.name} was made with other settings: {REMEDY}",)
-    return found, ()
+    return read_kept(REAL, real_settings(), REMEDY)
 
 
 def keep_real() -> None:
