@@ -47,14 +47,15 @@ def delay_taps(delay_s: Tensor, rate_hz: float) -> Tensor:
 def activation(e: Tensor, values: Values, rate_hz: float, start: Tensor | None = None) -> Tensor:
     """Activation ``(n, ..., muscles)`` of excitations held for a sample each.
 
-    First order, faster to rise than to fall.  ``start`` is the activation before the first
-    sample; without it the first excitation is held long enough.
+    First order, faster to rise than to fall: what a sample's excitation does is seen from the next
+    one on.  ``start`` is the first activation; without it that of the first excitation, held long
+    enough.
     """
     a = e[0] if start is None else start
     steps = []
     for now in e.unbind():
-        a = step_activation(a, now, values.rise_s, 1 / rate_hz)
         steps.append(a)
+        a = step_activation(a, now, values.rise_s, 1 / rate_hz)
     return torch.stack(steps)
 
 

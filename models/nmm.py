@@ -2,7 +2,7 @@
 
 A Transformer reads a window of joint kinematics and load; a Hill model of the person turns its
 envelopes into joint moment and motion, and both learn together, so that the moment teaches what no
-electrode measures (Kumar, Tapas, Chakraborty, Roy 2025, arXiv 2503.05201: inputs, outputs and the
+electrode measures (Kumar, Tripura, Chakraborty, Roy 2025, arXiv 2503.05201: inputs, outputs and the
 idea; sizes and losses are DEFAULTs of this project, the paper gives none).
 """
 
@@ -95,12 +95,23 @@ class Read(NamedTuple):
 
 
 class Nmm(nn.Module):
-    """Network, person and joint in one.  ``muscle`` are the generic muscles, ``(muscles,)``."""
+    """Network, person and joint in one.
 
-    def __init__(self, config: NmmConfig, muscle: Muscle, rate_hz: float):
+    ``muscle`` are the generic muscles, ``(muscles,)``; ``measured (muscles,)`` says which have an
+    electrode, all without it.
+    """
+
+    measured: Tensor
+
+    def __init__(
+        self, config: NmmConfig, muscle: Muscle, rate_hz: float, measured: Tensor | None = None
+    ):
         super().__init__()
         self.network = Transformer(config)
         self.person = Physiology(config.muscles)
+        # Without an electrode an envelope is the excitation: a gain would be a second strength.
+        everything = torch.ones(config.muscles, dtype=torch.bool)
+        self.register_buffer("measured", everything if measured is None else measured)
         self.rate_hz = rate_hz
         self._generic = nn.ParameterList(nn.Parameter(m, requires_grad=False) for m in muscle)
 
@@ -109,10 +120,16 @@ class Nmm(nn.Module):
         """The generic muscles."""
         return Muscle(*self._generic)
 
+    def values(self) -> Values:
+        """The person, without gains where there is no electrode."""
+        values = self.person()
+        gain = torch.where(self.measured, values.gain, torch.ones_like(values.gain))
+        return Values(*values._replace(gain=gain))
+
     def forward(self, features: Tensor, geometry: Geometry, speed_rad_s: Tensor) -> Read:
         """``features (batch, time, inputs)``; geometry and speed are time first."""
         envelope = self.network(features).transpose(0, 1)
-        return self.drive(envelope, geometry, speed_rad_s, self.person())
+        return self.drive(envelope, geometry, speed_rad_s, self.values())
 
     def drive(self, envelope: Tensor, g: Geometry, speed_rad_s: Tensor, values: Values) -> Read:
         """The joint under given envelopes ``(time, ..., muscles)``."""
@@ -142,7 +159,7 @@ def shoot(
     ``angle_rad (time, batch)`` and speed, and rolls on by Runge and Kutta's fourth-order rule,
     so that errors cannot grow beyond a piece.  ``out[k]`` is one sample after ``k``.
     """
-    values = model.person()
+    values = model.values()
     pieces = (a.shape[0] - 1) // segment
     q, v = (x[: pieces * segment : segment] for x in (angle_rad, speed_rad_s))
     by_piece = a[: pieces * segment].reshape(pieces, segment, *a.shape[1:]).transpose(0, 1)

@@ -49,7 +49,7 @@ class NmmStep(nn.Module):
         self.network, self.doubt, self.segment = model.network, doubt, segment
         self.rate_hz = model.rate_hz
         with torch.no_grad():
-            self.values, self.muscle = model.person(), model.muscle
+            self.values, self.muscle = model.values(), model.muscle
             taps = delay_taps(self.values.delay_s, self.rate_hz).flip(0)
         self.register_buffer("mean", mean)
         self.register_buffer("sd", sd)

@@ -160,12 +160,12 @@ def fit(trials: Sequence[JointTrial], joint: Joint, run: NmmRun, say: Say | None
     began = time.monotonic()
     torch.manual_seed(run.seed)
     rng = np.random.default_rng(run.seed)
-    model = Nmm(run.network, joint.muscle, trials[0].rate_hz)
+    terms, windows = Terms(joint, run, trials), Windows(trials, run)
+    model = Nmm(run.network, joint.muscle, trials[0].rate_hz, terms.measured)
     if run.first_guess:
         model.person.set(**guess(trials, joint)._asdict())
     every = torch.tensor(np.concatenate([t.features for t in trials]), dtype=torch.float32)
     standard = Standard(every.mean(0), every.std(0).clamp(min=1e-6))
-    terms, windows = Terms(joint, run, trials), Windows(trials, run)
     optimizer = torch.optim.Adam(
         [
             {"params": list(model.network.parameters()), "lr": run.network_rate},
@@ -250,5 +250,5 @@ def read_trial(fitted: Fitted, t: JointTrial) -> tuple[np.ndarray, np.ndarray]:
         *(torch.tensor(v, dtype=torch.float32) for v in (t.length_mm, t.arm_mm, t.path_mm_s))
     )
     speed = torch.tensor(t.speed_rad_s, dtype=torch.float32)
-    read = model.drive(envelope, g, speed, model.person())
+    read = model.drive(envelope, g, speed, model.values())
     return envelope.numpy(), read.moment_nm.numpy()

@@ -74,7 +74,8 @@ def stretched(a: Along, muscle: Muscle, moment_nm: F64, rate_hz: float) -> Along
     pulls = np.sign(able_nm) == np.sign(smooth_nm)[:, None]
     side_nm = np.abs(np.where(pulls, able_nm, 0.0)).sum(1)
     part = np.abs(smooth_nm) / np.maximum(side_nm, 1e-9)
-    tendon = inverse_tendon_force(torch.from_numpy(np.where(side_nm > 0, part, 0.0))).numpy()
-    stretch_mm = np.where(pulls, (tendon - 1)[:, None] * l_slack, 0.0)
+    part = torch.from_numpy(np.where(side_nm > 0, part, 0.0))[:, None]
+    tendon = inverse_tendon_force(part, muscle.tendon_strain.double()).numpy()
+    stretch_mm = np.where(pulls, (tendon - 1) * l_slack, 0.0)
     speed = savgol_filter(stretch_mm, 11, 4, deriv=1, delta=1 / rate_hz, axis=0)
     return a._replace(length_mm=a.length_mm - stretch_mm, path_mm_s=a.path_mm_s - speed)

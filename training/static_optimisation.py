@@ -22,7 +22,11 @@ MOST_SHIFT = 20  # samples
 
 
 def static_optimisation(t: JointTrial, muscle: Muscle, values: Values) -> tuple[F64, F64]:
-    """Activations ``(n, muscles)`` A_MIN..1, and the moment ``(n,)`` in N m they could not make."""
+    """Activations ``(n, muscles)`` A_MIN..1, and the moment ``(n,)`` in N m they could not make.
+
+    The least sum is of the squares of activity as force follows it; what is returned is the
+    activation behind it, the person's bend undone.
+    """
     g = Geometry(*(torch.from_numpy(x) for x in (t.length_mm, t.arm_mm, t.path_mm_s)))
     linear = values._replace(shape=torch.tensor(-0.01, dtype=torch.float64))
     ones, zeros = torch.ones_like(g.arm_mm), torch.zeros_like(g.arm_mm)
@@ -39,7 +43,8 @@ def static_optimisation(t: JointTrial, muscle: Muscle, values: Values) -> tuple[
         a = np.clip(0.5 * mu[:, None] * full, A_MIN, 1.0)
         more = (full * a).sum(1) < wanted
         low, high = np.where(more, mu, low), np.where(more, high, mu)
-    return a, wanted - (full * a).sum(1)
+    shape = float(values.shape)
+    return np.log1p(a * np.expm1(shape)) / shape, wanted - (full * a).sum(1)
 
 
 def best_shift(trials: Sequence[JointTrial], said: Sequence[F64]) -> int:
