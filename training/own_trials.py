@@ -76,7 +76,41 @@ def load_own(path: Path) -> tuple[list[JointTrial], Joint]:
         raise TrialsError(f"{path} lists no trials: add [[trials]] with motion and emg")
     names = (*spec.joint.away, *spec.joint.towards)
     joint = _joint(spec, names, path.parent)
-    return [_trial(spec, t, names, path.parent) for t in spec.trials], joint
+    trials = [_trial(spec, t, names, path.parent) for t in spec.trials]
+    _check_electrodes(trials, joint)
+    return trials, joint
+
+
+def _check_electrodes(trials: list[JointTrial], joint: Joint) -> None:
+    """Every muscle is measured in all trials, or has measured neighbours."""
+    missing = [
+        {n for n, x in zip(joint.names, t.envelope.T, strict=True) if np.isnan(x).all()}
+        for t in trials
+    ]
+    if any(m != missing[0] for m in missing):
+        raise TrialsError("all trials need the same electrodes: columns of EMG differ between them")
+    bare = missing[0]
+    if alone := sorted(bare - set(joint.neighbours)):
+        raise TrialsError(
+            f"{', '.join(alone)}: no column of EMG; say in [[neighbours]] who is alike"
+        )
+    for muscle, of in joint.neighbours.items():
+        if muscle not in bare:
+            raise TrialsError(f"{muscle} has EMG of its own: take it out of [[neighbours]]")
+        if not of or set(of) & bare:
+            raise TrialsError(f"[[neighbours]] of {muscle} must have EMG, {list(of)} have not all")
+
+
+def _name(motion: str) -> str:
+    """A trial's, for files: its path without what differs in nothing."""
+    return motion.removesuffix(".gz").rpartition(".")[0].strip("./").replace("/", "_")
+
+
+def _finite(file: str, name: str, x: F64) -> F64:
+    if not np.isfinite(x).all():
+        row = int(np.flatnonzero(~np.isfinite(x))[0])
+        raise TrialsError(f"{file}, column {name}: row {row} is {x[row]}: leave it out or fill it")
+    return x
 
 
 def _joint(spec: TrialsFile, names: tuple[str, ...], folder: Path) -> Joint:
@@ -112,14 +146,17 @@ def _trial(spec: TrialsFile, t: TrialFile, names: tuple[str, ...], folder: Path)
         )
     at = np.arange(start, stop, 1 / RATE_HZ)
     scale = np.deg2rad(1.0) if in_degrees(folder / t.motion) else 1.0
-    angle = smooth(np.interp(at, motion["time"], motion[coordinate]) * scale, RATE_HZ)
+    angle = smooth(
+        np.interp(at, motion["time"], _finite(t.motion, coordinate, motion[coordinate])) * scale,
+        RATE_HZ,
+    )
     geometry, per_kg, weight_nm = _geometry(spec, angle, names, folder, t)
     moment_nm = weight_nm
     if t.moment:
         column = f"{coordinate}_moment"
         if column not in tables[2]:
             raise TrialsError(f"{t.moment} has no column {column}: {sorted(tables[2])[:8]}")
-        moment_nm = np.interp(at, tables[2]["time"], tables[2][column])
+        moment_nm = np.interp(at, tables[2]["time"], _finite(t.moment, column, tables[2][column]))
         _check_sign(t, moment_nm, weight_nm)
     if moment_nm is None:
         raise TrialsError(f"{t.motion}: a model from a file needs moment = inverse dynamics")
@@ -128,7 +165,7 @@ def _trial(spec: TrialsFile, t: TrialFile, names: tuple[str, ...], folder: Path)
     acceleration = np.gradient(angle.speed_rad_s) * RATE_HZ
     nothing = np.zeros(n)
     return JointTrial(
-        name=Path(t.motion).stem, load_kg=t.load_kg, rate_hz=RATE_HZ,
+        name=_name(t.motion), load_kg=t.load_kg, rate_hz=RATE_HZ,
         features=np.stack(
             [angle.angle_rad, angle.speed_rad_s, acceleration, loads, moment_nm], 1
         ),
@@ -202,7 +239,7 @@ def _envelopes(t: TrialFile, emg: dict[str, F64], at: F64, names: tuple[str, ...
         raise TrialsError(f"{t.emg} has none of {', '.join(names)}: name columns as muscles")
     out = np.full((len(at), len(names)), np.nan)
     for n in measured:
-        out[:, names.index(n)] = np.interp(at, emg["time"], emg[n])
+        out[:, names.index(n)] = np.interp(at, emg["time"], _finite(t.emg, n, emg[n]))
     top = np.nanmax(out)
     if top > 2.0 or np.nanmin(out) < -0.05:
         raise TrialsError(

@@ -37,8 +37,8 @@ def about(run: NmmRun, outcomes: Sequence[Outcome]) -> Facts:
         purpose="A network reads the last second of elbow angle and the load in the hand, and a "
         "Hill model of the person turns what it says of the muscles into torque; brachialis "
         "(`BRA`) and triceps medialis (`TRImed`), which no surface electrode reaches, were learned "
-        "from the torque and from their neighbours. 100 % is a muscle that can give no more. Flexion torque is "
-        "positive: what the muscles give, less the joint's damping.",
+        "from the torque and from their neighbours. 100 % is a muscle that can give no more. "
+        "Flexion torque is positive: what the muscles give, less the joint's damping.",
         data="Simulated people: OpenSim's arm26 with Millard muscles, perturbed to a person, "
         "holding 0, 2 or 4 kg and following flexions and extensions of 0.7 to 2 s "
         f"(`training/virtual_arm.py`). This is {TUNED_ON}, on whom settings were chosen. "

@@ -129,6 +129,27 @@ def test_microvolts_are_no_envelopes(folder, measured):
         load_own(folder / "trials.toml")
 
 
+def test_a_hole_is_named_by_file_column_and_row(folder):
+    path = folder / "curl.mot"
+    lines = path.read_text().splitlines()
+    lines[14] = lines[14].split("\t")[0] + "\tnan"
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(TrialsError, match="curl.mot, column r_elbow_flex: row 10 is nan"):
+        load_own(folder / "trials.toml")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ('muscle = "TRImed"', 'muscle = "TRIlong"', "TRImed: no column of EMG"),
+        ('of = ["TRIlat"]', 'of = ["BRA"]', "of TRImed must have EMG"),
+    ],
+)
+def test_muscles_without_an_electrode_need_neighbours_with_one(folder, before, after, message):
+    with pytest.raises(TrialsError, match=message):
+        load_own(change(folder, before, after))
+
+
 def test_clocks_that_never_meet_are_refused(folder, measured):
     at = 1e6 + np.arange(len(measured.angle_rad)) / 100
     table(folder / "curl_emg.sto", {"time": at, "BIClong": measured.envelope[:, 3]})
