@@ -152,7 +152,8 @@ def _scores(asked: Sequence[Asked], who: str) -> list[Score]:
         said, truth = (np.concatenate([getattr(a, k) for a in parts]) for k in (who, "truth"))
         table = scores(OUTPUTS, names, said, truth)
         found += [replace(s, group=every) if s.group == "all" else s for s in table]
-    return found
+    # As the file keeps them: the card must not round what the file rounded otherwise.
+    return [replace(s, rmse=round(s.rmse, 4), r2=round(s.r2, 4)) for s in found]
 
 
 @torch.inference_mode()
