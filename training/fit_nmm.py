@@ -62,6 +62,8 @@ class Windows:
     def __init__(self, trials: Sequence[JointTrial], run: NmmRun):
         self.trials, self.run = list(trials), run
         self.length = run.network.window
+        times, more_kg = run.reach
+        self.most_kg = times * max(t.load_kg for t in self.trials) + more_kg
         self.starts = [
             (i, s)
             for i, t in enumerate(self.trials)
@@ -84,7 +86,7 @@ class Windows:
         here = slice(s, s + self.length)
         more, envelope = 0.0, t.envelope[here]
         if rng.random() < self.run.other_loads and np.any(t.moment_per_kg):
-            more = rng.uniform(0.0, self.run.most_kg) - t.load_kg
+            more = rng.uniform(0.0, self.most_kg) - t.load_kg
             envelope = np.full_like(envelope, np.nan)
         cut = {
             "features": t.features[here] + more * t.features_per_kg[here],

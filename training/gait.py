@@ -30,7 +30,7 @@ MUSCLES = (
 )  # fmt: skip
 ACROSS_ANKLE = MUSCLES[:4]
 NEIGHBOURS: dict[str, tuple[str, ...]] = {
-    "soleus_r": ("med_gas_r",),
+    "soleus_r": ("med_gas_r", "lat_gas_r"),  # the other heads of triceps surae
     "med_gas_r": ("lat_gas_r",),
     "lat_gas_r": ("med_gas_r",),
 }

@@ -8,7 +8,6 @@ simulated elbow's even where every muscle is measured.
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,10 +28,6 @@ F64 = NDArray[np.float64]
 Json = dict[str, Any]
 
 MUSCLE = "soleus_r"
-# The other heads of triceps surae.
-NEIGHBOURS: dict[str, tuple[str, ...]] = {
-    MUSCLE: ("med_gas_r", "lat_gas_r")
-}  # the other heads of triceps surae
 RUN = NmmRun(
     network=NmmConfig(inputs=9, muscles=len(MUSCLES), dropout=0.2),
     loss=NmmLoss(moment=0.3, kin=1.0, effort=0.1),
@@ -49,7 +44,7 @@ def gait_study(run: NmmRun = RUN, within_training: bool = False) -> Json:
     split = {name: time_split(stretches) for name, stretches in recordings().items()}
     if within_training:
         split = {name: time_split(first) for name, (first, _) in split.items()}
-    joint = replace(ankle(MUSCLE), neighbours=NEIGHBOURS)
+    joint = ankle(MUSCLE)
     train = [hidden(t, MUSCLE) for first, _ in split.values() for t in first]
     window = run.network.window
     test = {

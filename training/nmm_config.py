@@ -32,7 +32,11 @@ class NmmRun:
     person_rate: float = 2e-2
     clip: float = 1.0
     other_loads: float = 0.5  # part of a batch whose load is drawn anew, without EMG
-    most_kg: float = 5.0
+    reach: tuple[float, float] = (
+        1.5,
+        1.0,
+    )  # loads are drawn up to so many times, and kg more than,
+    # the largest that was trained on
     first_guess: bool = True  # of the person, before the network learns
     settle: int = 25  # samples of a window before its moment counts
     shoot_every: int = 4  # batches

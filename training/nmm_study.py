@@ -7,6 +7,7 @@ person, so that a load that hardly uses a muscle is no division by nearly nothin
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -48,29 +49,63 @@ def study(name: str, held_kg: float, run: NmmRun) -> Json:
     test = [t for t in trials if t.load_kg == held_kg]
     joint = elbow_joint(name)
     span = np.ptp(np.concatenate([t.truth for t in trials]), axis=0)
-    out: Json = {"person": name, "held_kg": held_kg}
+    return {
+        "person": name, "held_kg": held_kg,
+        **nmm_part(train, test, joint, run, span),
+        "person_true": true_person(name),
+        **baselines(train, test, joint, span),
+    }  # fmt: skip
+
+
+def without(name: str, held_kg: float, run: NmmRun, moment_input: bool = True) -> Json:
+    """NMM alone, of other settings or from kinematics and load only: what its parts are worth."""
+    trials = [elbow_trial(m) for m in measured_of(name)]
+    span = np.ptp(np.concatenate([t.truth for t in trials]), axis=0)
+    if not moment_input:
+        trials = [_blind(t) for t in trials]
+    run = replace(run, network=replace(run.network, inputs=trials[0].features.shape[1]))
+    train = [t for t in trials if t.load_kg != held_kg]
+    test = [t for t in trials if t.load_kg == held_kg]
+    found = nmm_part(train, test, elbow_joint(name), run, span)
+    return {"person": name, "held_kg": held_kg, "nmm": found["nmm"], "torque": found["torque"]}
+
+
+def nmm_part(
+    train: Sequence[JointTrial], test: Sequence[JointTrial], joint: Joint, run: NmmRun, span: F64
+) -> Json:
+    """Scores of deep muscles, of envelopes that have an electrode, of torque; and the person."""
     fitted = fit(train, joint, run)
     read = [read_trial(fitted, t) for t in test]
-    out["nmm"] = scores(joint.names, [r[0] for r in read], test, span, DEEP)
-    out["surface"] = scores(joint.names, [r[0] for r in read], test, span, _surface(joint.names))
-    out["torque"] = moment_score([r[1] for r in read], test)
-    out["seconds"] = fitted.seconds
+    said = [r[0] for r in read]
+    shown = [replace(t, truth=t.envelope) for t in test]  # electrodes have gains
+    top = np.ptp(np.concatenate([t.envelope for t in (*train, *test)]), axis=0)
     values = fitted.model.person()
-    out["person_found"] = {n: _plain(getattr(values, n)) for n in BOUNDS}
-    out["person_true"] = true_person(name)
-    out["at_bounds"] = {n: hit for n, hit in at_bounds(values).items() if any(hit)}
-    generic = joint.muscle
+    return {
+        "nmm": scores(joint.names, said, test, span, DEEP),
+        "surface": scores(joint.names, said, shown, top, _surface(joint.names)),
+        "torque": moment_score([r[1] for r in read], test),
+        "seconds": fitted.seconds,
+        "person_found": {n: _plain(getattr(values, n)) for n in BOUNDS},
+        "at_bounds": {n: hit for n, hit in at_bounds(values).items() if any(hit)},
+    }
+
+
+def baselines(
+    train: Sequence[JointTrial], test: Sequence[JointTrial], joint: Joint, span: F64
+) -> Json:
+    """Scores of synergies, of static optimisation and of copies, on the deep muscles."""
+    out: Json = {}
     methods: tuple[Method, ...] = ("nmf", "pca")
     for method in methods:
         began = time.monotonic()
-        found = extrapolate(train, generic, joint.names, method)
+        found = extrapolate(train, joint.muscle, joint.names, method)
         out[method] = scores(joint.names, [found(t) for t in test], test, span, DEEP)
         out[method]["synergies"] = len(found.synergies.weights)
         out[method]["seconds"] = time.monotonic() - began
-        calibrated = found.person.values
     # Static optimisation gets the person that the last extrapolation found, and the best delay.
-    shift = best_shift(train, [static_optimisation(t, generic, calibrated)[0] for t in train])
-    said = [earlier(static_optimisation(t, generic, calibrated)[0], shift) for t in test]
+    values = found.person.values
+    shift = best_shift(train, [static_optimisation(t, joint.muscle, values)[0] for t in train])
+    said = [earlier(static_optimisation(t, joint.muscle, values)[0], shift) for t in test]
     out["static"] = scores(joint.names, said, test, span, DEEP)
     said = [copied(t, joint.names, joint.neighbours) for t in test]
     out["copy"] = scores(joint.names, said, test, span, DEEP)
@@ -138,6 +173,11 @@ def recovery(results: Sequence[Mapping[str, Any]]) -> Json:
             "per_muscle": name in PER_MUSCLE,
         }
     return out
+
+
+def _blind(t: JointTrial) -> JointTrial:
+    """Without its last feature, which is the moment."""
+    return replace(t, features=t.features[:, :-1], features_per_kg=t.features_per_kg[:, :-1])
 
 
 def _surface(names: Sequence[str]) -> tuple[str, ...]:

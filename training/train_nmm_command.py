@@ -64,8 +64,7 @@ def train_nmm(data: str, out: Path | None, epochs: int | None, quick: bool) -> i
 def settings(trials: Sequence[JointTrial], joint: Joint, epochs: int | None) -> NmmRun:
     """The defaults, in the sizes of these trials."""
     sizes = replace(NmmRun().network, inputs=trials[0].features.shape[1], muscles=len(joint.names))
-    most_kg = max(t.load_kg for t in trials) + 1.0
-    return replace(NmmRun(), network=sizes, epochs=epochs or NmmRun().epochs, most_kg=most_kg)
+    return replace(NmmRun(), network=sizes, epochs=epochs or NmmRun().epochs)
 
 
 def folds(trials: Sequence[JointTrial]) -> Iterator[tuple[str, list[JointTrial], list[JointTrial]]]:

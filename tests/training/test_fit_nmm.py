@@ -52,7 +52,13 @@ def test_windows_never_show_truth_and_other_loads_show_no_emg(trials):
         assert batch["features"].shape[0] == 64
         loads = batch["features"][0, :, 3]
         torch.testing.assert_close(loads, batch["load"][0])
-        assert bool((loads <= SMALL.most_kg).all())
+        assert bool((loads <= windows.most_kg).all())
+
+
+def test_loads_are_drawn_from_what_training_has_and_a_little_beyond(trials):
+    light = [t for t in trials if t.load_kg < 4]
+    assert Windows(light, SMALL).most_kg == pytest.approx(1.5 * 2 + 1)
+    assert Windows(trials, SMALL).most_kg == pytest.approx(1.5 * 4 + 1)
 
 
 def test_unmeasured_muscles_have_no_term_of_their_own_envelope(trials, joint):
