@@ -17,13 +17,15 @@ import torch
 from bench.nmm_figures import draw_deep, draw_methods
 from bench.nmm_physics import physics_part, speed_part
 from bench.nmm_stored import (
+    PARTS,
     SHORT,
     Json,
     fit,
+    parts,
+    people,
     real_stored,
     run_all,
     stored,
-    units,
 )
 from bench.part import Part, number, plain, print_parts
 from training.datasets import DataMissing
@@ -33,12 +35,12 @@ from training.virtual_people import DEEP, LOADS_KG, PEOPLE
 
 FULL = os.environ.get("FULL") == "1"
 SAME = 0.03  # NRMSE that another machine's rounding may change a short training by
-METHODS = {
-    "nmm": "NMM, from motion and load",
-    "nmf": "synergy extrapolation, NMF",
-    "pca": "synergy extrapolation, PCA",
-    "static": "static optimisation",
-    "copy": "copy of the neighbours",
+METHODS = {  # and what each reads of the trial that it is scored on
+    "nmm": "NMM: motion, load, moment of inverse dynamics",
+    "nmf": "synergy extrapolation, NMF: surface EMG",
+    "pca": "synergy extrapolation, PCA: surface EMG",
+    "static": "static optimisation: motion, moment",
+    "copy": "copy of the neighbours: surface EMG",
 }
 
 
@@ -48,19 +50,20 @@ def main() -> int:
     try:
         if FULL:
             run_all()
-        parts = [physics_part(), speed_part(), *virtual_parts(), real_part(), again_part()]
+        tables = [physics_part(), speed_part(), *virtual_parts(), without_part(), real_part(),
+                  again_part()]  # fmt: skip
     except DataMissing as e:
         print(f"bench.nmm: {e}", file=sys.stderr)
         return 2
-    print_parts(parts, "bench.nmm")
-    numbers = {k: v for p in parts for k, v in p.numbers.items()}
+    print_parts(tables, "bench.nmm")
+    numbers = {k: v for p in tables for k, v in p.numbers.items()}
     figures: list[Path] = []
     if "deep_nrmse" in numbers:
         figures.append(draw_methods(numbers["deep_nrmse_by"], METHODS))
         figures.append(draw_deep())
     for figure in figures:
         print(f"figure {figure}")
-    wrong = [text for p in parts for text in p.wrong]
+    wrong = [text for p in tables for text in p.wrong]
     for text in wrong:
         print(f"bench.nmm: {text}", file=sys.stderr)
     print(json.dumps(plain(numbers)))
@@ -69,7 +72,7 @@ def main() -> int:
 
 def virtual_parts() -> list[Part]:
     """Deep muscles, torque and parameters of the simulated people, one load held out at a time."""
-    kept = [stored(u) for u in units() if not u.short]
+    kept = [stored(u) for u in people()]
     wrong = tuple(text for _, texts in kept for text in texts)
     found = [f for f, _ in kept if f is not None]
     if len(found) < len(PEOPLE) * len(LOADS_KG):
@@ -99,6 +102,9 @@ def _deep_part(found: Sequence[Json], wrong: tuple[str, ...]) -> Part:
     rows.append(
         ("NMM over the best synergy extrapolation", number(mean["nmm"] / best, 2), "<= 0.5")
     )
+    rows.append(("NMM over the copy of the neighbours", number(mean["nmm"] / mean["copy"], 2)))
+    surface = [s["nrmse"] for f in found for s in f["surface"].values()]
+    rows.append(("NMM, muscles with an electrode: NRMSE", number(statistics.fmean(surface), 3)))
     numbers = {
         "deep_nrmse": {"nmm": mean["nmm"], "synergy": best, "static": mean["static"],
                        "copy": mean["copy"], "nmf": mean["nmf"], "pca": mean["pca"]},
@@ -107,7 +113,8 @@ def _deep_part(found: Sequence[Json], wrong: tuple[str, ...]) -> Part:
             for method in METHODS
         },
         "deep_nrmse_by": by_method, "deep_nrmse_by_load": per_load,
-        "nmm_over_synergy": mean["nmm"] / best,
+        "nmm_over_synergy": mean["nmm"] / best, "nmm_over_copy": mean["nmm"] / mean["copy"],
+        "surface_nrmse": statistics.fmean(surface),
     }  # fmt: skip
     title = (
         f"SIMULATED: {len(PEOPLE)} people, each load held out: r, NRMSE (SD over people and loads)"
@@ -146,6 +153,23 @@ def _recovery_part(found: Sequence[Json]) -> Part:
     hits = sum(sum(hit) for f in found for hit in f["at_bounds"].values())
     numbers = {"recovery": table, "parameters_at_bounds": hits}
     return Part("parameters: RMSE from the true ones", ("found", "if usual"), rows, numbers)
+
+
+def without_part() -> Part:
+    """What NMM's parts are worth: trained without them, on the person settings were chosen on."""
+    wrong, rows, numbers = [], [], {}
+    for part, title in PARTS.items():
+        kept = [stored(u) for u in parts() if u.part == part]
+        wrong += [text for _, texts in kept for text in texts]
+        found = [f for f, _ in kept if f is not None]
+        if not found:
+            continue
+        deep = {m: statistics.fmean(f["nmm"][m]["nrmse"] for f in found) for m in DEEP}
+        torque = statistics.fmean(f["torque"]["rmse_nm"] for f in found)
+        rows.append((title, *(number(x, 3) for x in deep.values()), number(torque, 3)))
+        numbers[part] = {"deep_nrmse": statistics.fmean(deep.values()), "torque_rmse_nm": torque}
+    title = "SIMULATED: NMM without its parts, lightest and heaviest load held out: NRMSE, torque"
+    return Part(title, (*DEEP, "N m"), rows, {"without": numbers}, tuple(wrong))
 
 
 def real_part() -> Part:

@@ -2,6 +2,7 @@
 
     sd = sqrt(base^2 + (per_kg d)^2) (1 + BEYOND z)
 
+``base`` is of the load, between those that were trained on a line: what works harder errs more.
 ``d`` is how far the load is from the nearest trained one, in kg, and how much it has changed in the
 window: training saw no change.  ``z`` is how far angle, speed and acceleration are outside of where
 training was, in its SDs, the three as one distance.  Of both, the worst in the window counts: what
@@ -39,19 +40,31 @@ def seen(features: Tensor, loads_kg: Sequence[float]) -> Seen:
 
 
 class Doubt(nn.Module):
-    """SD of each output: ``base`` near what was trained, ``per_kg`` farther away ``(outputs,)``."""
+    """SD of each output: ``base (loads, outputs)`` at what was trained, ``per_kg (outputs,)``
+    farther away.  Raises ValueError where ``base`` is not of ``where``'s loads, which ascend.
+    """
 
     def __init__(self, base: Tensor, per_kg: Tensor, where: Seen):
         super().__init__()
+        if len(base) != len(where.loads_kg) or bool((where.loads_kg.diff() <= 0).any()):
+            raise ValueError(f"{len(base)} rows of doubt for the loads {where.loads_kg.tolist()}")
         self.base, self.per_kg = base, per_kg
         self.loads_kg, self.low = nn.Buffer(where.loads_kg), nn.Buffer(where.low)
         self.high, self.sd = nn.Buffer(where.high), nn.Buffer(where.sd)
 
     def forward(self, features: Tensor) -> Tensor:
         """``(batch, window, 5)`` in their own units to SD ``(batch, outputs)``."""
-        far = self.kg_away(features[..., LOAD]) * self.per_kg
-        sd = (self.base**2 + far**2).sqrt()
+        load_kg = features[..., LOAD]
+        far = self.kg_away(load_kg) * self.per_kg
+        sd = (self.base_at(load_kg).amax(1) ** 2 + far**2).sqrt()
         return sd * (1 + BEYOND * self.outside(features[..., MOTION]))
+
+    def base_at(self, load_kg: Tensor) -> Tensor:
+        """``(...)`` kg to ``(..., outputs)``; beyond the ends, those of the ends."""
+        at = load_kg[..., None]
+        low, high = self.loads_kg[:-1], self.loads_kg[1:]
+        part = ((at - low) / (high - low)).clamp(0, 1)
+        return self.base[0] + part @ self.base.diff(dim=0)
 
     def kg_away(self, load_kg: Tensor) -> Tensor:
         """``(batch, window)`` kg to distances ``(batch, 1)`` kg."""

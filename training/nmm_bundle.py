@@ -15,7 +15,7 @@ from export.bundle import write_bundle
 from export.onnx import export_onnx, input_names, output_names
 from firmware_bridge.types import Output
 from models.elbow import MUSCLES
-from models.nmm_doubt import Doubt, seen
+from models.nmm_doubt import Doubt, Seen, seen
 from models.nmm_step import SPOKEN, NmmStep
 from models.spec import Input, ModelSpec, State
 from training.card import Facts, card
@@ -36,6 +36,7 @@ BEYOND_KG = 1.0  # the largest load in training
 LENGTHENING = 1.5  # DEFAULT: muscles resist with so many times what they hold
 REFERENCE, REFERENCE_S = "reference.npz", 6.0
 EXAMPLES = 8
+LEAST_R2 = 0.5  # DEFAULT: an output that explains less is named in the card
 
 
 def write_elbow(
@@ -47,16 +48,18 @@ def write_elbow(
     Raises ExportError.
     """
     measured = [measure(t) for t in trials]
-    step = device_step(outcomes[-1].fitted, trials[0].person, doubt_of(outcomes, measured))
+    asked = [a for o in outcomes for a in o.asked]
+    doubt = Doubt(*sds(asked), where_of(measured))
+    step = device_step(outcomes[-1].fitted, trials[0].person, doubt)
     spec = spec_of(name, step, trials)
     middle = measured[len(measured) // 2]
     steps = list(_steps(step, spec, middle, round(REFERENCE_S * step.rate_hz)))
     chosen = steps[:: max(1, len(steps) // EXAMPLES)]
     examples = [{n: given[n] for n in input_names(spec)} for given in chosen]
     export_onnx(step, spec, examples, folder / MODEL)
-    asked = [a for o in outcomes for a in o.asked]
-    told = replace(facts, split=f"{facts.split} {calibration(step, asked)}")
+    told = replace(facts, split=f"{facts.split} {calibration(outcomes, where_of(measured))}")
     tables = _scores(asked, "said"), _scores(asked, "linear")
+    told = replace(told, limits=f"{told.limits} {weak(*tables)}".strip())
     extra: dict[str, str | bytes] = {
         METRICS: metrics_json(*tables),
         REFERENCE: _reference(steps, step.rate_hz),
@@ -64,23 +67,31 @@ def write_elbow(
     return write_bundle(folder, spec, card(told, spec, *tables), extra)
 
 
-def doubt_of(outcomes: Sequence[Outcome], measured: Sequence[Measured]) -> Doubt:
-    """From held-out trials of trained loads and of left-out loads; ``measured`` is all of training.
-
-    A kilogram away from a trained load costs what leaving a load out cost beyond leaving a trial
-    out, in squares.
+def sds(asked: Sequence[Asked]) -> tuple[Tensor, Tensor]:
+    """Base SD ``(loads, outputs)`` of held-out trials at each trained load, ascending; SD per kg
+    ``(outputs,)``: the most that any load cost beyond, in squares, when it was left out.
     """
-    asked = [a for o in outcomes for a in o.asked]
     near, far = ([a for a in asked if bool(a.away_kg) == away] for away in (False, True))
-    base, left = (np.sqrt(np.mean(np.concatenate([a.off for a in x]) ** 2, 0)) for x in (near, far))
-    away_kg = float(np.sqrt(np.mean([a.away_kg**2 for a in far])))
-    per_kg = np.sqrt(np.maximum(left**2 - base**2, 0)) / away_kg
+    loads = sorted({a.load_kg for a in near})
+    base = np.stack([_rms([a for a in near if a.load_kg == kg]) for kg in loads])
+    slopes = [LEAST_PER_KG * base.max(0)]
+    for kg in sorted({a.load_kg for a in far}):
+        left = [a for a in far if a.load_kg == kg]
+        here = [np.interp(kg, loads, column) for column in base.T]
+        extra = np.sqrt(np.maximum(_rms(left) ** 2 - np.square(here), 0))
+        slopes.append(extra / left[0].away_kg)
+    return torch.tensor(base).float(), torch.tensor(np.max(slopes, axis=0)).float()
+
+
+def where_of(measured: Sequence[Measured]) -> Seen:
+    """Where training was; ``measured`` is all of it."""
     features = np.concatenate([causal_trial(m).features for m in measured])
-    return Doubt(
-        torch.tensor(base).float(),
-        torch.tensor(np.maximum(per_kg, LEAST_PER_KG * base)).float(),
-        seen(torch.tensor(features), sorted({m.load_kg for m in measured})),
-    )
+    return seen(torch.tensor(features), sorted({m.load_kg for m in measured}))
+
+
+def _rms(asked: Sequence[Asked]) -> np.ndarray:
+    found: np.ndarray = np.sqrt(np.mean(np.concatenate([a.off for a in asked]) ** 2, axis=0))
+    return found
 
 
 def spec_of(name: str, step: NmmStep, trials: Sequence[Trial]) -> ModelSpec:
@@ -115,25 +126,56 @@ def spec_of(name: str, step: NmmStep, trials: Sequence[Trial]) -> ModelSpec:
     )
 
 
-def calibration(step: NmmStep, asked: Sequence[Asked]) -> str:
-    """How often the SD that ships would have kept its word on what was left out, for the card."""
+def calibration(outcomes: Sequence[Outcome], where: Seen) -> str:
+    """How often an SD kept its word on trials that it was not made from, for the card.
+
+    Held-out trials are judged by the SD of the others; a left-out load by that of the other loads.
+    """
+    asked = [a for o in outcomes for a in o.asked]
+    z: dict[bool, list[np.ndarray]] = {False: [], True: []}
+    for o in outcomes:
+        for load_kg in sorted({a.load_kg for a in o.asked}):
+            here = [a for a in o.asked if a.load_kg == load_kg]
+            away_kg = here[0].away_kg
+            if away_kg:
+                known = [a for a in asked if a.load_kg != load_kg]
+            else:
+                known = [a for a in asked if not any(a is h for h in o.asked)]
+            base, per_kg = sds(known)
+            loads = sorted({a.load_kg for a in known if not a.away_kg})
+            there = where._replace(loads_kg=torch.tensor(loads, dtype=torch.float32))
+            sd = torch.hypot(
+                Doubt(base, per_kg, there).base_at(torch.tensor(load_kg)), per_kg * away_kg
+            )
+            z[bool(away_kg)] += [a.off / sd.numpy() for a in here]
     shares = []
     for away, what in ((False, "held-out trials"), (True, "left-out loads")):
-        parts = [a for a in asked if bool(a.away_kg) == away]
-        z = np.concatenate([a.off / _sd(step.doubt, a.away_kg) for a in parts])
-        one, two = (100 * np.mean(np.abs(z) <= k) for k in (1, 2))
+        one, two = (100 * np.mean(np.abs(np.concatenate(z[away])) <= k) for k in (1, 2))
         shares.append(f"{one:.0f} % within one SD and {two:.0f} % within two on {what}")
-    base, slope = (_listed(x) for x in (step.doubt.base, step.doubt.per_kg))
+    base, per_kg = sds(asked)
+    at = "; ".join(
+        f"{kg:g} kg: {_listed(row)}" for kg, row in zip(where.loads_kg, base, strict=True)
+    )
     return (
-        f"SD in the order of the outputs: {base} near a trained load, {slope} more per kilogram "
-        f"away from it (as squares add; no less than {LEAST_PER_KG:g} of the first), wider where "
-        "angle, speed or acceleration are outside of "
-        f"what training saw. Of the errors lie {', and '.join(shares)} (normal: 68 %, 95 %)."
+        f"SD in the order of the outputs: {at}; {_listed(per_kg)} more per kilogram "
+        f"away from these loads (as squares add; no less than {LEAST_PER_KG:g} of the largest), "
+        "wider where angle, speed or acceleration are outside of what training saw. Judged by the "
+        "SD that the other trials, or the other loads, give, of the errors lie "
+        f"{', and '.join(shares)} (normal: 68 %, 95 %)."
     )
 
 
-def _sd(doubt: Doubt, away_kg: float) -> np.ndarray:
-    return torch.hypot(doubt.base, doubt.per_kg * away_kg).numpy()
+def weak(said: Sequence[Score], linear: Sequence[Score]) -> str:
+    """What the network does not know better than a linear map, or hardly at all, for the card."""
+    lines = {(s.group, s.output): s for s in linear}
+    every = [s for s in said if s.group == "all"]
+    no_better = [s.output for s in every if s.rmse >= lines[s.group, s.output].rmse]
+    hardly = [s.output for s in every if not s.r2 >= LEAST_R2]  # nor NaN
+    told = f"A linear map does as well on: {', '.join(no_better)}." if no_better else ""
+    more = (
+        f"Hardly anything is known (R2 < {LEAST_R2:g}) of: {', '.join(hardly)}." if hardly else ""
+    )
+    return f"{told} {more}".strip()
 
 
 def _listed(x: Tensor) -> str:

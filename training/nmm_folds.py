@@ -105,8 +105,8 @@ def run_fold(job: Job) -> Outcome:
     if not fold.held:
         return Outcome(fold, fitted, ())
     features = torch.tensor(np.concatenate([t.features for t in train]))
-    nobody = torch.ones(len(SPOKEN) + 1)  # its doubt is what is being measured
-    step = device_step(fitted, person, Doubt(nobody, nobody, seen(features, fitted.loads_kg)))
+    one = torch.ones(len(fitted.loads_kg), len(SPOKEN) + 1)  # its doubt is what is being measured
+    step = device_step(fitted, person, Doubt(one, one[0], seen(features, fitted.loads_kg)))
     said = say(step, [measured[k] for k in fold.held])
     line, after = Line(train), slice(step.settle_steps, None)
     asked = tuple(

@@ -17,7 +17,9 @@ from models.nmm_step import RUN, SPOKEN, NmmStep
 from models.spec import Input, ModelSpec, State
 
 RATE_HZ, WINDOW = 100.0, 64
-BASE, PER_KG = torch.linspace(1, 7, 7), torch.full((7,), 2.0)
+LOADS_KG = (0.0, 2.0, 4.0)
+BASE = torch.linspace(1, 7, 7) * torch.tensor([[1.0], [2.0], [4.0]])  # a row for each load
+PER_KG = torch.full((7,), 2.0)
 MEAN, SD = torch.tensor([1.0, 0.0, 0.0, 2.0, 3.0]), torch.tensor([0.5, 1.5, 4.0, 1.5, 4.0])
 
 
@@ -41,7 +43,7 @@ def model():
 @pytest.fixture
 def doubt():
     known = torch.randn(4000, 5, generator=torch.Generator().manual_seed(2)) * SD + MEAN
-    return Doubt(BASE, PER_KG, seen(known, (0.0, 2.0, 4.0)))
+    return Doubt(BASE, PER_KG, seen(known, LOADS_KG))
 
 
 @pytest.fixture
@@ -162,25 +164,41 @@ def window(load_kg, motion=(1.0, 0.0, 0.0)):
     return torch.tensor([*motion, load_kg, 0.0]).expand(1, WINDOW, 5).clone()
 
 
-@pytest.mark.parametrize(("load_kg", "away_kg"), [(0.0, 0), (2.0, 0), (3.0, 1), (2.5, 0.5), (5, 1)])
-def test_doubt_grows_with_the_distance_from_a_trained_load(doubt, load_kg, away_kg):
-    wanted = torch.hypot(BASE, away_kg * PER_KG)
+@pytest.mark.parametrize(
+    ("load_kg", "times", "away_kg"),
+    [(0.0, 1, 0), (2.0, 2, 0), (3.0, 3, 1), (2.5, 2.5, 0.5), (1.0, 1.5, 1), (5.0, 4, 1)],
+)
+def test_doubt_is_of_the_load_and_grows_with_the_distance_from_trained_ones(
+    doubt, load_kg, times, away_kg
+):
+    wanted = torch.hypot(times * BASE[0], away_kg * PER_KG)
     torch.testing.assert_close(doubt(window(load_kg))[0], wanted)
 
 
 def test_a_load_that_changed_is_doubted_until_the_window_has_forgotten_it(doubt):
     changed = window(2.0)
     changed[:, : WINDOW // 2, 3] = 0.0
-    torch.testing.assert_close(doubt(changed)[0], torch.hypot(BASE, 2 * PER_KG))
+    torch.testing.assert_close(doubt(changed)[0], torch.hypot(BASE[1], 2 * PER_KG))
+    lighter = window(2.0)
+    lighter[:, : WINDOW // 2, 3] = 4.0  # what it held before, it still thinks of
+    torch.testing.assert_close(doubt(lighter)[0], torch.hypot(BASE[2], 2 * PER_KG))
 
 
 def test_a_movement_beyond_training_is_doubted_by_how_far_it_is(doubt):
     fast = window(2.0)
     fast[:, 3, 1] = doubt.high[1] + 2 * doubt.sd[1]
-    torch.testing.assert_close(doubt(fast)[0], BASE * (1 + 2 * BEYOND))
+    torch.testing.assert_close(doubt(fast)[0], BASE[1] * (1 + 2 * BEYOND))
     inside = window(2.0)
     inside[:, 3, 1] = doubt.high[1]
-    torch.testing.assert_close(doubt(inside)[0], BASE)
+    torch.testing.assert_close(doubt(inside)[0], BASE[1])
+
+
+def test_doubt_without_a_row_for_every_load_is_refused(doubt):
+    where = seen(torch.randn(100, 5), LOADS_KG)
+    with pytest.raises(ValueError, match="2 rows of doubt"):
+        Doubt(BASE[:2], PER_KG, where)
+    with pytest.raises(ValueError, match="3 rows"):
+        Doubt(BASE, PER_KG, where._replace(loads_kg=torch.tensor([2.0, 0.0, 4.0])))
 
 
 def test_inside_is_where_nearly_all_of_training_was():

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from edge.estimate import Estimator, Sources
 from edge.joint import Joint, Reading
@@ -13,8 +12,18 @@ from models.nmm import NmmConfig
 from models.spec import ModelSpec
 from training.card import Facts
 from training.causal_trials import causal_trial
+from training.metrics import Score
 from training.nmm_asked import LATER, Asked, Line, truth
-from training.nmm_bundle import LEAST_PER_KG, OUTPUTS, REFERENCE, doubt_of, write_elbow
+from training.nmm_bundle import (
+    LEAST_PER_KG,
+    OUTPUTS,
+    REFERENCE,
+    calibration,
+    sds,
+    weak,
+    where_of,
+    write_elbow,
+)
 from training.nmm_config import NmmRun
 from training.nmm_folds import Fold, Outcome, folds, run_folds
 from training.virtual_arm import trials_of
@@ -88,22 +97,44 @@ def test_a_line_finds_what_is_linear_and_copies_neighbours_where_no_electrode_is
     np.testing.assert_allclose(said[:, 1], said[:, 5])  # TRImed
 
 
-def outcome(away_kg, off):
+def outcome(load_kg, away_kg, off):
     """A fold whose network is off by ``off (7,)``, half the time up, half down."""
     true = np.zeros((1000, 7))
     said = np.where(np.arange(1000)[:, None] % 2, off, -np.asarray(off))
-    return Outcome(Fold("f", (0,), away_kg), None, (Asked(2.0, away_kg, said, said, true),))
+    return Outcome(Fold("f", (0,), away_kg), None, (Asked(load_kg, away_kg, said, said, true),))
 
 
-def test_doubt_is_what_held_out_trials_showed_and_per_kilogram_what_left_out_loads_added(trials):
-    base, left = np.arange(1.0, 8.0), 2.0 * np.arange(1.0, 8.0)
+def test_doubt_is_of_the_load_and_per_kilogram_the_most_that_a_left_out_load_added():
+    light, heavy, left = np.arange(1.0, 8.0), 3 * np.arange(1.0, 8.0), 4.0 * np.arange(1.0, 8.0)
     left[3] = 0.5  # leaving the load out did not hurt
-    doubt = doubt_of([outcome(0.0, base), outcome(2.0, left)], [measure(t) for t in trials])
-    slope = np.sqrt(np.maximum(left**2 - base**2, 0)) / 2.0
-    slope[3] = LEAST_PER_KG * base[3]
-    torch.testing.assert_close(doubt.base.double(), torch.tensor(base))
-    torch.testing.assert_close(doubt.per_kg.double(), torch.tensor(slope))
-    assert doubt.loads_kg.tolist() == [0.0, 2.0]
+    every = [outcome(0.0, 0.0, light), outcome(4.0, 0.0, heavy), outcome(4.0, 2.0, left),
+             outcome(0.0, 2.0, light)]  # fmt: skip
+    base, per_kg = sds([a for o in every for a in o.asked])
+    slope = np.sqrt(np.maximum(left**2 - heavy**2, 0)) / 2.0
+    np.testing.assert_allclose(base, [light, heavy], rtol=1e-6)
+    np.testing.assert_allclose(per_kg, np.maximum(slope, LEAST_PER_KG * heavy), rtol=1e-6)
+
+
+def test_the_card_judges_an_sd_by_trials_that_it_was_not_made_from(trials):
+    small, large = np.full(7, 1.0), np.full(7, 10.0)
+    # Each load once: judged by itself, every error of a held-out trial would be its SD.
+    held = [outcome(kg, 0.0, off) for kg in (0.0, 2.0) for off in (small, large)]
+    every = [*held, outcome(0.0, 2.0, small), outcome(2.0, 2.0, small)]
+    text = calibration(every, where_of([measure(t) for t in trials]))
+    assert "50 % within one SD and 50 % within two on held-out trials" in text
+    assert "100 % within one SD and 100 % within two on left-out loads" in text
+
+
+def test_the_card_names_what_is_no_better_than_a_line_and_what_is_hardly_known():
+    def table(*numbers):
+        return [Score("all", name, 9, *n) for name, n in zip("abc", numbers, strict=True)]
+
+    said = table((1.0, 0.9), (2.0, 0.8), (1.0, float("nan")))
+    linear = table((1.5, 0.8), (2.0, 0.8), (1.5, float("nan")))
+    assert weak(said, linear) == (
+        "A linear map does as well on: b. Hardly anything is known (R2 < 0.5) of: c."
+    )
+    assert weak(said[:1], linear) == ""
 
 
 def test_the_contract_names_what_goes_in_and_comes_out(bundle, trials):
