@@ -8,12 +8,14 @@ import dataclasses
 import json
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from firmware_bridge.types import Output
 
 SPEC_VERSION = 1
-SOURCES = ("us", "emg", "angle", "load")
+OPEN_ENDS = ("min", "max", "max_sd")  # of a range: the only numbers that may be infinite
+MOST = 1 << 26  # elements of a tensor
+LONGEST = 200  # characters of a name
 JOINT_UNITS = {"angle": "deg", "load": "kg"}
 
 
@@ -114,8 +116,9 @@ def spec_from_dict(raw: Any) -> ModelSpec:
         parts["map_names"] = tuple(raw.get("map_names", ()))
         parts["ahead_ms"] = tuple(map(float, raw.get("ahead_ms", ())))
         spec = ModelSpec(**parts)
-    except (KeyError, TypeError) as e:
-        raise SpecError(f"spec has a missing or unknown field: {e}") from e
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as e:
+        raise SpecError(f"spec has a missing or unknown field, or a malformed one: {e}") from e
+    _check_types(spec, "spec")
     _check(spec)
     return spec
 
@@ -145,7 +148,42 @@ def _output(raw: dict[str, Any]) -> Output:
     )
 
 
+def _check_types(part: Any, where: str) -> None:
+    """Every field is of the type that stands beside it above, all the way down."""
+    for name, kind in get_type_hints(type(part)).items():
+        _check_type(getattr(part, name), kind, f"{where}.{name}", name in OPEN_ENDS)
+
+
+def _check_type(value: Any, kind: Any, where: str, open_end: bool) -> None:
+    choices = get_args(kind)
+    if dataclasses.is_dataclass(kind):
+        _check_types(value, where)
+    elif get_origin(kind) is tuple:
+        for v in value:
+            _check_type(v, choices[0], where, open_end)
+    elif get_origin(kind) is dict:
+        for k, v in value.items():
+            _check_type(k, choices[0], where, open_end)
+            _check_type(v, choices[1], where, open_end)
+    elif get_origin(kind) is Literal:
+        if value not in choices:
+            raise SpecError(f"{where}: {value!r} is not one of {', '.join(choices)}")
+    elif kind is str:
+        # Names reach terminals, logs and the device at the other end of the line.
+        if not isinstance(value, str) or not value.isprintable() or len(value) > LONGEST:
+            raise SpecError(f"{where} must be up to {LONGEST} printable characters, is {value!r}")
+    elif kind is int:
+        if type(value) is not int or abs(value) > MOST:
+            raise SpecError(f"{where} must be a whole number, is {value!r}")
+    elif type(value) not in (int, float) or not (
+        abs(value) < 1e300 or (open_end and abs(value) == math.inf)
+    ):
+        raise SpecError(f"{where} must be a finite number, is {value!r}")
+
+
 def _check(spec: ModelSpec) -> None:
+    if not spec.name:
+        raise SpecError("spec has no name")
     if not spec.inputs or not (spec.outputs or spec.maps):
         raise SpecError(f"spec {spec.name!r} has no inputs, or neither outputs nor maps")
     if not spec.period_ms > 0:
@@ -154,16 +192,13 @@ def _check(spec: ModelSpec) -> None:
     if len(set(names)) != len(names):
         raise SpecError(f"spec {spec.name!r}: input names repeat: {names}")
     for i in spec.inputs:
-        if i.source not in SOURCES:
-            raise SpecError(
-                f"input {i.name!r}: source {i.source!r} is not one of {', '.join(SOURCES)}"
-            )
         if i.source == "emg" and not (i.rate_hz > 0 and i.hop > 0 and i.channels):
             raise SpecError(f"input {i.name!r}: an emg input needs rate_hz, hop and channels")
-        if i.dtype != "float32" or not all(n > 0 for n in i.shape):
-            raise SpecError(
-                f"input {i.name!r}: only static float32 shapes, not {i.dtype} {i.shape}"
-            )
+        if i.dtype != "float32":
+            raise SpecError(f"input {i.name!r}: only float32, not {i.dtype}")
+    for shape in (*(i.shape for i in spec.inputs), *(s.shape for s in spec.states)):
+        if min(shape, default=1) < 1 or math.prod(shape) > MOST:
+            raise SpecError(f"spec {spec.name!r}: no tensor is as small, or as large, as {shape}")
     _check_joint(spec)
     _check_outputs(spec)
 

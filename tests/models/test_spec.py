@@ -1,14 +1,17 @@
 """The contract of a model: what it says, what it refuses, and that old ones still load."""
 
+import contextlib
 import json
 import math
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edge.bundle import SHIPPED, list_bundles
 from firmware_bridge.types import Output
-from models.spec import Input, ModelSpec, SpecError, State, Step
+from models.spec import Input, ModelSpec, SpecError, State, Step, spec_from_dict
 
 IMAGE = Input("image", (1, 1, 8, 9), "us", (Step("window", {"depth_mm": 50.0}),), kind="bmode")
 EMG = Input("emg", (1, 2), "emg", rate_hz=1000.0, hop=10, channels=("MG", "SOL"))
@@ -98,7 +101,26 @@ def test_shipped_specs_load():
         (changed(SEGMENTER, maps="", map_names=[]), "neither outputs nor maps"),
         (changed(SEGMENTER, values="values"), "values and sd must be empty"),
         (STATE.to_json().replace("8.0", "0.0"), "max_sd must be positive"),
-        (STATE.to_json().replace("8.0", "NaN"), "max_sd must be positive, is nan"),
+        (STATE.to_json().replace("8.0", "NaN"), "max_sd must be a finite number, is nan"),
+        (STATE.to_json().replace("-40", "NaN"), "min must be a finite number, is nan"),
+        (changed(STATE, name=""), "no name"),
+        (changed(STATE, name="a\x1b[2J"), "printable characters"),
+        (changed(STATE, name="a" * 201), "up to 200 printable"),
+        (changed(STATE, name=7), "name must be"),
+        (changed(STATE, wearer=None), "wearer must be"),
+        (changed(STATE, period_ms="10"), "period_ms must be a finite number, is '10'"),
+        (changed(STATE, period_ms=True), "period_ms must be a finite number, is True"),
+        (changed(STATE, period_ms=math.inf), "period_ms must be a finite number, is inf"),
+        (changed(STATE, period_ms=10**400), "period_ms must be a finite number"),
+        (STATE.to_json().replace("-40", "1" * 400), "malformed"),
+        (STATE.to_json().replace('"bmode"', '"b"'), "'b' is not one of bmode, rf"),
+        (STATE.to_json().replace("50.0", '"50"'), "steps.args must be a finite number, is '50'"),
+        (STATE.to_json().replace("window", "\\n"), "steps.op must be"),
+        (changed(STATE, inputs="image"), "malformed"),
+        (changed(STATE, states=[[1]]), "malformed"),
+        (changed(STATE, states=[{"input": "h", "output": "g", "shape": [0]}]), "no tensor"),
+        (changed(STATE, states=[{"input": "h", "output": "g", "shape": [1.5]}]), "whole number"),
+        (changed(STATE, states=[{"input": "h", "output": "g", "shape": [1 << 20] * 2}]), "large"),
     ],
 )
 def test_refuses_a_spec_whose_parts_do_not_fit(text, says):
@@ -141,6 +163,31 @@ def test_an_angle_and_a_load_are_single_numbers_with_the_range_they_were_validat
 def test_what_a_model_foresees_has_rising_times_and_a_tensor_of_its_own(fields, says):
     with pytest.raises(SpecError, match=says):
         ModelSpec.from_json(changed(TWIN, **fields))
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=3),
+        lambda inner: (
+            st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+        ),
+        max_leaves=4,
+    ),
+    st.data(),
+)
+def test_whatever_stands_in_a_field_it_is_a_spec_or_a_spec_error(junk, data):
+    raw = json.loads(STATE.to_json())
+    place = raw
+    while True:  # somewhere in the tree
+        key = data.draw(st.sampled_from(sorted(place) if isinstance(place, dict) else
+                                        range(len(place))))  # fmt: skip
+        if not place[key] or not isinstance(place[key], dict | list) or data.draw(st.booleans()):
+            break
+        place = place[key]
+    place[key] = junk
+    with contextlib.suppress(SpecError):
+        spec = spec_from_dict(raw)
+        assert spec_from_dict(json.loads(spec.to_json())) == spec
 
 
 def test_maps_need_the_image_they_lie_over():
