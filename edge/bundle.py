@@ -1,27 +1,39 @@
-"""A bundle: a network, its contract and its card in one folder, every file pinned by its hash.
+"""A bundle: a network, its contract and its card, every file pinned by its hash.
 
-``<folder>/bundle.json``::
+It is a folder, or one ``.sonomyo`` file, which is a zip archive of that folder's files.  Named by
+its path, or, when it ships with the product, by its name: ``load_bundle("mg-state")``,
+``load_bundle("/etc/sonomyo/my-model.sonomyo")``.  docs/bundle.md is the format.
 
-    {"format": 1, "spec": {ModelSpec}, "files": {"model.onnx": sha256, "CARD.md": sha256}}
-
-A bundle is named by its folder, or, when it ships with the product, by that folder's name:
-``load_bundle("mg-state")``, ``load_bundle("/etc/sonomyo/my-model")``.
+Every file is read once, hashed, and used from memory: what was checked is what runs.
 """
 
+import contextlib
+import errno
 import hashlib
-import json
-from dataclasses import dataclass
+import os
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import models
-from models.spec import ModelSpec, SpecError, spec_from_dict
+from edge.bundle_index import INDEX as INDEX
+from edge.bundle_index import MODEL as MODEL
+from edge.bundle_index import PLAIN, SIGNATURE, Network, parse_index
+from edge.onnx_file import check_onnx
+from edge.signature import MAX_BYTES as MAX_SIGNATURE
+from edge.signature import check_signature
+from edge.unzip import MAX_BYTES, unzip
+from models.spec import ModelSpec
 
-FORMAT = 1
-INDEX = "bundle.json"
-MODEL = "model.onnx"
 CARD = "CARD.md"
+REFERENCE = "reference.npz"
+SUFFIX = ".sonomyo"
 SHIPPED = Path(models.__file__).parent / "bundles"
+MAX_INDEX = 1 << 20
+
+UNSIGNED = "unsigned"
+NOT_CHECKED = "signature not checked: no trust.keys"
 
 
 class BundleError(RuntimeError):
@@ -32,33 +44,70 @@ class BundleError(RuntimeError):
 class Bundle:
     """A verified bundle.  ``id`` changes whenever the network, its contract or its card does."""
 
-    path: Path
+    path: Path  # the folder, or the one file
     spec: ModelSpec
-    model_path: Path
     id: str  # <name>@<first 12 hex digits of the SHA-256 of bundle.json>
+    signature: str  # for people: "unsigned", or who signed it
+    networks: tuple[Network, ...]
+    files: dict[str, bytes] = field(repr=False)  # as they were hashed; INDEX and SIGNATURE, too
 
+    @property
+    def model_path(self) -> Path:
+        """Of a folder only."""
+        return self.path / MODEL
 
-def load_bundle(name_or_path: str) -> Bundle:
-    """Read a bundle and verify the hash of every file in it.  Raises BundleError."""
-    path = _locate(name_or_path)
-    try:
-        index_bytes = (path / INDEX).read_bytes()
-        index = json.loads(index_bytes)
-    except OSError as e:
-        raise BundleError(f"{path / INDEX}: {e.strerror}: is this a bundle folder?") from e
-    except ValueError as e:
-        raise BundleError(f"{path / INDEX} is not JSON ({e}): export the model again") from e
-    if not isinstance(index, dict) or index.get("format") != FORMAT:
+    def network(self, target: str = "cpu", precision: str = "") -> Network:
+        """The one for a target, its default unless a precision is named.  Raises BundleError."""
+        fits = [n for n in self.networks if not n.targets or target in n.targets]
+        if not precision:
+            return next((n for n in fits if target in n.default_for), PLAIN)
+        for n in fits:
+            if n.precision == precision:
+                return n
         raise BundleError(
-            f"{path}: bundle format {FORMAT} expected: export the model with this version"
+            f"{self.id} has no {precision} network for {target}: it has "
+            f"{', '.join(n.precision for n in fits)}; export it with that precision"
         )
-    try:
-        spec = spec_from_dict(index.get("spec"))
-    except SpecError as e:
-        raise BundleError(f"{path}: {e}") from e
-    _verify(path, index.get("files"))
-    ident = f"{spec.name}@{hashlib.sha256(index_bytes).hexdigest()[:12]}"
-    return Bundle(path, spec, path / MODEL, ident)
+
+    def text(self, name: str) -> str:
+        """A file as text.  Raises BundleError: it is not there, or no text."""
+        try:
+            return self.files[name].decode("utf-8")
+        except (KeyError, UnicodeDecodeError) as e:
+            raise BundleError(f"{self.id} has no {name}: export the model again") from e
+
+
+def load_bundle(name_or_path: str, trusted: Sequence[str] = ()) -> Bundle:
+    """Read a bundle and verify every file in it.  Raises BundleError.
+
+    With ``trusted`` keys, as in ``trust.keys`` of a configuration, one of them must have signed it.
+    """
+    path = _locate(name_or_path)
+    with _refused(path, "copy the whole bundle again"):
+        take, members = _open(path)
+    with _refused(path, "is this a bundle folder? Copy the whole bundle again"):
+        data = take(INDEX, MAX_INDEX)
+    with _refused(path, "export the model again"):
+        index = parse_index(data)
+    files = {INDEX: data}
+    with _refused(path, "copy the whole bundle again"), contextlib.suppress(FileNotFoundError):
+        files[SIGNATURE] = take(SIGNATURE, MAX_SIGNATURE)
+    signature = NOT_CHECKED if SIGNATURE in files else UNSIGNED
+    if trusted:
+        with _refused(path):
+            signature = f"signed by {check_signature(files.get(SIGNATURE), data, trusted)}"
+    if extra := sorted(members - files.keys() - index.files.keys()):
+        raise BundleError(f"{path} has {extra[:3]}, which {INDEX} does not list: do not use it")
+    with _refused(path, "copy the whole bundle again, or export it again"):
+        left = MAX_BYTES
+        for name, want in index.files.items():
+            files[name] = _hashed(name, take(name, left), want)
+            left -= len(files[name])
+    for name in (n.file for n in index.networks):
+        with _refused(path / name, "export the model again"):
+            check_onnx(files[name])
+    ident = f"{index.spec.name}@{hashlib.sha256(data).hexdigest()[:12]}"
+    return Bundle(path, index.spec, ident, signature, index.networks, files)
 
 
 def list_bundles() -> list[str]:
@@ -74,25 +123,67 @@ def file_hash(path: Path) -> str:
 def _locate(name_or_path: str) -> Path:
     bare = name_or_path and "/" not in name_or_path and name_or_path not in (".", "..")
     for path in ([SHIPPED / name_or_path] if bare else []) + [Path(name_or_path)]:
-        if name_or_path and path.is_dir():
-            return path.resolve()
+        with contextlib.suppress(OSError, ValueError):  # no name of anything
+            if name_or_path and path.exists():
+                return path.resolve()
     raise BundleError(
-        f"no bundle {name_or_path!r}: name a folder with a {INDEX}, or one of {list_bundles()}"
+        f"no bundle {name_or_path!r}: name a folder with a {INDEX}, a {SUFFIX} file, or one of "
+        f"{list_bundles()}"
     )
 
 
-def _verify(path: Path, files: Any) -> None:
-    if not isinstance(files, dict) or MODEL not in files:
-        raise BundleError(f"{path}: {INDEX} lists no {MODEL}: export the model again")
-    for name, want in files.items():
-        if Path(name).name != name:
-            raise BundleError(f"{path}: {name!r} is outside the bundle: do not use this bundle")
-        try:
-            have = file_hash(path / name)
-        except OSError as e:
-            raise BundleError(f"{path / name}: {e.strerror}: copy the whole bundle again") from e
-        if have != want:
-            raise BundleError(
-                f"{path / name} is not the file that was exported (SHA-256 {have[:12]}, "
-                f"{INDEX} says {str(want)[:12]}): copy the bundle again, or export it again"
-            )
+@contextlib.contextmanager
+def _refused(path: Path, remedy: str = "") -> Iterator[None]:
+    """What is wrong becomes a BundleError about ``path``, with the remedy unless it has one."""
+    try:
+        yield
+    except OSError as e:
+        raise BundleError(f"{e.filename or path}: {e.strerror}: {remedy}") from e
+    except ValueError as e:
+        raise BundleError(f"{path}: {e}: {remedy}" if remedy else f"{path}: {e}") from e
+
+
+def _open(path: Path) -> tuple[Callable[[str, int], bytes], set[str]]:
+    """A function that reads one file of at most so many bytes; the files of an archive."""
+    if path.is_dir():
+        return lambda name, limit: _read(path / name, limit), set()
+    members = unzip(_read(path, MAX_BYTES))
+
+    def take(name: str, limit: int) -> bytes:
+        if name not in members:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path / name))
+        if len(members[name]) > limit:
+            raise ValueError(f"{name} has {len(members[name])} bytes; {limit} are allowed")
+        return members[name]
+
+    return take, set(members)
+
+
+def _read(path: Path, limit: int) -> bytes:
+    """A plain file: no link out of the folder, nothing that blocks or never ends."""
+    try:
+        with open(path, "rb", opener=_no_link) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise ValueError(f"{path.name} is not a plain file")
+            data = file.read(limit + 1)
+    except OSError as e:
+        if e.errno == errno.ELOOP:
+            raise ValueError(f"{path.name} is a link, not a file") from e
+        raise
+    if len(data) > limit:
+        raise ValueError(f"{path.name} has more than {limit} bytes")
+    return data
+
+
+def _no_link(name: str, flags: int) -> int:
+    return os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+
+
+def _hashed(name: str, data: bytes, want: str) -> bytes:
+    have = hashlib.sha256(data).hexdigest()
+    if have != want:
+        raise ValueError(
+            f"{name} is not the file that was exported (SHA-256 {have[:12]}, {INDEX} says "
+            f"{want[:12]})"
+        )
+    return data

@@ -29,8 +29,8 @@ MAY = {
 }
 # Loaded only inside the function that needs them: optional, or slow to load.
 LAZY = {
-    "brainflow", "bumble", "cv2", "h5py", "matplotlib", "onnx", "opensim", "pooch", "pycuda",
-    "pyedflib", "pylsl", "ray", "tensorrt", "torch", "usb",
+    "brainflow", "bumble", "cryptography", "cv2", "h5py", "matplotlib", "onnx", "opensim", "pooch",
+    "pycuda", "pyedflib", "pylsl", "ray", "tensorrt", "torch", "usb",
 }  # fmt: skip
 # ... except where a library is what the whole file is about.
 ABOUT = {

@@ -3,9 +3,11 @@
 import json
 
 import numpy as np
+import onnx
 import pytest
+from onnx import helper
 
-from edge.bundle import load_bundle
+from edge.bundle import file_hash, load_bundle
 from edge.runtime import EngineError, open_engine
 
 
@@ -50,12 +52,11 @@ def test_a_network_that_is_not_what_its_spec_says_is_refused(adder, change, says
         open_engine(load_bundle(str(adder)))
 
 
-def test_a_file_that_is_no_network_is_refused_with_its_name(adder):
-    import hashlib
-
-    (adder / "model.onnx").write_bytes(b"not a network")
+def test_a_network_of_unknown_operators_is_refused_with_its_name(adder):
+    graph = helper.make_graph([helper.make_node("NoSuch", ["emg"], ["values"])], "g", [], [])
+    onnx.save(helper.make_model(graph), adder / "model.onnx")
     index = json.loads((adder / "bundle.json").read_text())
-    index["files"]["model.onnx"] = hashlib.sha256(b"not a network").hexdigest()
+    index["files"]["model.onnx"] = file_hash(adder / "model.onnx")
     (adder / "bundle.json").write_text(json.dumps(index))
     with pytest.raises(EngineError, match=r"cannot load .*model\.onnx"):
         open_engine(load_bundle(str(adder)))
