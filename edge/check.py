@@ -18,6 +18,7 @@ from edge.estimate import Estimator, Sources
 from edge.joint import NOTHING, Inbox
 from edge.joint_plan import JointPlan, plan_joint
 from edge.realtime import prepare_thread
+from edge.runtime import open_engine
 from firmware_bridge.emg import open_emg
 from firmware_bridge.links import open_link
 from firmware_bridge.probes import open_probe
@@ -65,7 +66,7 @@ def check(config: Config) -> list[Finding]:
             text = f"{name}: not tried, because of {' and '.join(missing)}"
             found.append(Finding("model", False, text))
         else:
-            found.append(_model(name, sources, config.timing.period_ms))
+            found.append(_model(name, sources, config))
     for address in config.rig.links:
         link = _try(found, "link", address, open_link)
         if link is not None:
@@ -111,7 +112,7 @@ def _joint(found: list[Finding], config: Config) -> JointPlan | None:
     specs = []
     for name in config.models:
         with contextlib.suppress(BundleError):  # which is a finding of its own
-            specs.append(load_bundle(name).spec)
+            specs.append(load_bundle(name, config.trust.keys).spec)
     try:
         return plan_joint(config, specs)
     except ConfigError as e:
@@ -138,16 +139,18 @@ def _commands(link: Any, address: str, plan: JointPlan | None) -> list[Finding]:
     return found
 
 
-def _model(name: str, sources: Sources, period_ms: float) -> Finding:
+def _model(name: str, sources: Sources, config: Config) -> Finding:
+    period_ms = config.timing.period_ms
     try:
-        estimator = Estimator(load_bundle(name), sources)
+        bundle = load_bundle(name, config.trust.keys)
+        with contextlib.closing(open_engine(bundle, config.runtime)) as engine:
+            ms = Estimator(bundle, sources, engine).warm_ms
     except START_ERRORS as e:
         return Finding("model", False, str(e))
-    ms, ident = estimator.warm_ms, estimator.id
-    estimator.close()
     fits = ms < 0.7 * period_ms
     hint = "" if fits else f": too slow for {period_ms:g} ms; raise timing.period_ms"
-    return Finding("model", fits, f"{ident}: {ms:.2f} ms per inference{hint}")
+    text = f"{bundle.id}, {bundle.signature}: {ms:.2f} ms per inference, {engine.name}{hint}"
+    return Finding("model", fits, text)
 
 
 def _folder(folder: Path) -> Finding:

@@ -15,6 +15,7 @@ COMMANDS = {
     "measure": ("edge.measure_command", "muscle thickness, pennation and fascicles in pictures"),
     "check": ("edge.check", "validate a configuration and reach every device in it"),
     "listen": ("edge.listen", "be the rehab device: decode packets and show a live table"),
+    "build-engine": ("export.build_command", "TensorRT engines for this machine, from bundles"),
     "personalise": ("export.personalise_command", "a model for one wearer, from a routine"),
     "physiology": ("training.physiology_command", "one person's muscle parameters from trials"),
     "data": ("training.data_command", "list, fetch and verify the public recordings"),
@@ -55,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _help() -> str:
     lines = ["usage: sonomyo COMMAND [arguments]; sonomyo COMMAND --help", ""]
-    lines += [f"  {name:<11} {text}" for name, (_, text) in COMMANDS.items()]
+    lines += [f"  {name:<12} {text}" for name, (_, text) in COMMANDS.items()]
     return "\n".join(lines)
 
 

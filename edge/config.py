@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from edge.realtime import RealTime
+from edge.runtime.settings import Runtime
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -73,14 +74,23 @@ class Record:
 
 
 @dataclass(frozen=True)
+class Trust:
+    """Who may have made a bundle."""
+
+    keys: tuple[str, ...] = ()  # one must have signed each: PEM files or "ed25519:BASE64"; () = all
+
+
+@dataclass(frozen=True)
 class Config:
     """Everything ``sonomyo run`` reads from its TOML file."""
 
     rig: Rig = field(default_factory=Rig)
-    models: tuple[str, ...] = ()  # bundles: a shipped name or a folder
+    models: tuple[str, ...] = ()  # bundles: a shipped name, a folder or a .sonomyo file
     timing: Timing = field(default_factory=Timing)
     realtime: RealTime = field(default_factory=RealTime)
+    runtime: Runtime = field(default_factory=Runtime)
     record: Record = field(default_factory=Record)
+    trust: Trust = field(default_factory=Trust)
 
 
 def load_config(path: Path) -> Config:
@@ -150,7 +160,7 @@ def _convert(kind: Any, value: Any, name: str) -> Any:
 def to_toml(config: Config) -> str:
     """The configuration with every default written out, as recorded in a session."""
     lines = [f"models = {_literal(config.models)}"]
-    for section in ("rig", "timing", "realtime", "record"):
+    for section in ("rig", "timing", "realtime", "runtime", "record", "trust"):
         lines.append(f"\n[{section}]")
         for k, v in dataclasses.asdict(getattr(config, section)).items():
             lines.append(f"{k} = {_literal(v)}")

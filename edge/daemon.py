@@ -21,7 +21,7 @@ from edge.joint_source import open_joint
 from edge.machine import rss_mb, throttled, versions
 from edge.realtime import RANK_LINK, prepare_process, prepare_thread, sweep
 from edge.record import SessionWriter
-from edge.runtime import EngineError
+from edge.runtime import Engine, EngineError, open_engine
 from edge.sensors import EmgReader, NoSink, ProbeReader
 from edge.tick import Log, Tick
 from edge.turns import Turns
@@ -85,8 +85,11 @@ class Daemon:
             raise ConfigError(
                 "neither rig.probe nor rig.emg nor rig.angle is set: there is nothing to read"
             )
-        bundles = [load_bundle(name) for name in c.models]
+        bundles = [load_bundle(name, c.trust.keys) for name in c.models]
+        self.signatures = {b.id: b.signature for b in bundles}
         plan = plan_joint(c, [b.spec for b in bundles])
+        # Before any device: what cannot infer need not sense, and building one takes minutes.
+        engines = [self._own(open_engine(b, c.runtime)) for b in bundles]
         probe = self._own(open_probe(c.rig.probe)) if c.rig.probe else None
         emg = self._own(open_emg(c.rig.emg)) if c.rig.emg else None
         sources = Sources(
@@ -96,7 +99,9 @@ class Daemon:
             plan.angle,
             plan.load,
         )
-        self.estimators = [self._own(Estimator(b, sources)) for b in bundles]
+        self.estimators = [
+            self._own(Estimator(b, sources, e)) for b, e in zip(bundles, engines, strict=True)
+        ]
         _check_speed(self.estimators, c.timing.period_ms)
         self.links: list[Link] = [self._own(open_link(a)) for a in c.rig.links]
         self.joint = open_joint(
@@ -105,7 +110,7 @@ class Daemon:
         turns = Turns(self.estimators, c.timing, self.joint.angle, self.joint.load)
         self.recorder: SessionWriter | None = None
         if c.record.folder:
-            self.recorder = self._own(_recorder(c, bundles, probe, emg, turns.takes_joint))
+            self.recorder = self._own(_recorder(c, bundles, engines, probe, emg, turns.takes_joint))
         sink: Any = self.recorder or NoRecord()
         self.probe = None
         if probe:
@@ -275,7 +280,9 @@ def _info(bundles: list[Bundle], period_ms: float, flags: Flag) -> Info:
     return Info("+".join(b.id for b in bundles) or "no model", period_ms, outputs, flags)
 
 
-def _recorder(c: Config, bundles: list[Bundle], probe: Any, emg: Any, joint: bool) -> SessionWriter:
+def _recorder(
+    c: Config, bundles: list[Bundle], engines: list[Engine], probe: Any, emg: Any, joint: bool
+) -> SessionWriter:
     folder = Path(c.record.folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -286,6 +293,8 @@ def _recorder(c: Config, bundles: list[Bundle], probe: Any, emg: Any, joint: boo
         "config": to_toml(c),
         "bundles": {b.id: b.spec.to_json() for b in bundles},
         "bundle_paths": {b.id: str(b.path) for b in bundles},
+        "signatures": {b.id: b.signature for b in bundles},
+        "engines": {b.id: e.name for b, e in zip(bundles, engines, strict=True)},
         "versions": versions(),
         "wearer": c.rig.wearer,
         "probe": probe.address if probe else "",
@@ -330,7 +339,8 @@ def run(config: Config, seconds: float = 0.0) -> int:
     daemon = Daemon(config)
     try:
         daemon.start()
-        log.info("running: %s", daemon.info.model_id)
+        models = [f"{ident} ({signature})" for ident, signature in daemon.signatures.items()]
+        log.info("running: %s", ", ".join(models) or "no model")
         daemon.serve(lambda: bool(signals), seconds)
     finally:
         daemon.close()
