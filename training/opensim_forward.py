@@ -31,8 +31,10 @@ def excitations(load_kg: float) -> np.ndarray[Any, np.dtype[np.float64]]:
     return np.asarray(np.round(each * np.linspace(0.8, 1.2, 6), 6))
 
 
-def simulate(arm26: Path, tendon: str, load_kg: float) -> list[float]:
-    """Angles in rad at the ends of all holds, beginning with the first."""
+def simulate(
+    arm26: Path, tendon: str, load_kg: float, holds: int = round(SECONDS / HOLD_S)
+) -> list[float]:
+    """Angles in rad at the ends of the first ``holds``, beginning with the start."""
     import opensim as o
 
     o.Logger.setLevelString("error")
@@ -72,7 +74,7 @@ def simulate(arm26: Path, tendon: str, load_kg: float) -> list[float]:
     for m in muscles:
         controller.addActuator(m)
     model.addController(controller)
-    u = excitations(load_kg)
+    u = excitations(load_kg)[:holds]
     for name, first in zip(MUSCLES, u[0], strict=True):
         controller.prescribeControlForActuator(name, o.Constant(float(first)))
     state = model.initSystem()

@@ -26,6 +26,7 @@ from models.muscle import (
     tendon_force,
     thelen_rate,
 )
+from training.opensim_curves import errors
 
 
 def f64(*values):
@@ -47,12 +48,7 @@ def check(got, expected, atol=1e-6):
 
 
 def test_curves_have_the_values_of_opensims_muscle():
-    n = f64(0.5, 0.7, 1.0, 1.2, 1.5)
-    check(active_force_length(n), (0.054112, 0.684233, 1.000000, 0.793690, 0.226149))
-    check(passive_force_length(n), (0.000565, 0.002391, 0.018229, 0.069401, 0.513374))
-    v = f64(-1, -0.5, -0.1, 0, 0.1, 0.5, 1)
-    check(force_velocity(v), (0, 0.234036, 0.745172, 1, 1.206509, 1.588423, 1.794343))
-    check(tendon_force(f64(1, 1.01, 1.03, 1.049)), (0, 0.088295, 0.399031, 1))
+    assert errors()["muscle"] < 1e-10
 
 
 @given(v=st.floats(-1, 1), length=st.floats(0.98, 1.1), strain=st.floats(0.03, 0.1))

@@ -1,13 +1,16 @@
-"""Thelen's and Millard's curves against reference numbers; they agree with ours in what matters."""
+"""Thelen's and Millard's curves against OpenSim's; they agree with ours in what matters."""
 
+import json
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from models import millard, muscle, thelen
+from training.opensim_curves import KEPT, errors, sample
 
 
 def f64(*values):
@@ -18,16 +21,18 @@ def close(got, expected, atol):
     torch.testing.assert_close(got, f64(*expected), rtol=0, atol=atol)
 
 
-def test_millard_curves_have_reference_values():
-    n = f64(0.5, 0.6, 0.7, 0.85, 1, 1.2, 1.5, 1.7)
-    close(millard.active_force_length(n),
-          (0.09853, 0.45110, 0.76702, 0.91384, 1, 0.82368, 0.40334, 0.12316), 6e-6)  # fmt: skip
-    close(millard.force_velocity(f64(-1, -0.5, -0.1, 0, 0.1, 0.5, 1)),
-          (0, 0.15809, 0.62521, 1, 1.22515, 1.33113, 1.4), 6e-6)  # fmt: skip
-    close(millard.passive_force_length(f64(1, 1.2, 1.4, 1.6, 1.7)),
-          (0, 0.04969, 0.26289, 0.71707, 1), 6e-6)  # fmt: skip
-    close(millard.tendon_force(f64(1, 1.01, 1.02, 1.03, 1.049)),
-          (0, 0.09968, 0.26094, 0.47940, 1), 6e-6)  # fmt: skip
+@pytest.mark.parametrize("model", ["thelen", "millard"])
+def test_curves_are_opensims(model):
+    assert errors()[model] < 1e-10
+
+
+@pytest.mark.opensim
+def test_opensim_gives_the_kept_curves_again():
+    pytest.importorskip("opensim", reason="the OpenSim package is not installed")
+    for kept, again in zip(json.loads(KEPT.read_text()), sample(), strict=True):
+        assert (kept["model"], kept["curve"]) == (again["model"], again["curve"])
+        for a, b in ((kept["arguments"], again["arguments"]), (kept["values"], again["values"])):
+            np.testing.assert_allclose(np.array(a), np.array(b), atol=1e-9)
 
 
 @pytest.mark.parametrize("curve", ["active_force_length", "passive_force_length",
