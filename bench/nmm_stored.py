@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -139,12 +140,12 @@ def run_all(workers: int = 2) -> None:
     if real_stored()[1]:
         keep_real()
     missing = [u for u in units() if stored(u)[1]]
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    gentle = partial(os.nice, 5)
+    with ProcessPoolExecutor(workers, get_context("spawn"), gentle) as pool:
         for unit in pool.map(_kept, missing):
             print(f"kept {unit.file.name}", file=sys.stderr, flush=True)
 
 
 def _kept(unit: Unit) -> Unit:
-    os.nice(5)
     write_json(unit.file, fit(unit))
     return unit
