@@ -15,6 +15,7 @@ from calibration.phases import CalibrationError, Interval, marked_phases
 from calibration.routine import Routine, references
 from edge.bundle import Bundle
 from edge.estimate import Estimator, Hop, Sources
+from edge.runtime import Engine
 from firmware_bridge.recording import Event, Recording
 from firmware_bridge.types import UNKNOWN_NS, Chunk, Frame, Output
 
@@ -33,9 +34,10 @@ class Replayed(NamedTuple):
     faults: NDArray[np.bool_]  # (n,)
 
 
-def estimates_of(recording: Recording, bundle: Bundle) -> Replayed:
+def estimates_of(recording: Recording, bundle: Bundle, engine: Engine | None = None) -> Replayed:
     """As the daemon computes them, without its ticks: every frame and sample is used.
 
+    ``engine`` instead of the bundle's own; it is closed.
     Raises SpecError or EngineError where bundle and recording do not fit, RecordingError where the
     file is damaged, CalibrationError where there is nothing in it.
     """
@@ -43,7 +45,7 @@ def estimates_of(recording: Recording, bundle: Bundle) -> Replayed:
     sources = Sources(
         recording.geometry, emg.fs_hz if emg else 0.0, tuple(emg.channels) if emg else ()
     )
-    e = Estimator(bundle, sources)
+    e = Estimator(bundle, sources, engine)
     rows: list[tuple[int, F32, F32, bool]] = []
     frame: Frame | None = None
     images: tuple[F32, ...] = ()

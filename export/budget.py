@@ -1,0 +1,126 @@
+"""How far a network with fewer bits may be off, in each output's own unit, and how far it is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from export.streams import Network, Played, Stream, play
+from models.spec import ModelSpec
+
+PART_OF_ERROR = 0.1  # DEFAULT: of what the model is off anyway; adds half a per cent to it
+PART_OF_RANGE = 0.005  # DEFAULT, where that is not known
+MAPS = 0.01  # DEFAULT: RMS of a probability
+
+
+class BudgetError(ValueError):
+    """A budget that cannot be read or kept; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Off:
+    """How far one output is off: over all steps, in its unit."""
+
+    output: str
+    unit: str
+    rms: float
+    p99: float
+    worst: float
+    r2_loss: (
+        float  # of R2 against the truth, where there is one; else 1 - R2 against full precision
+    )
+
+
+Budget = dict[str, float]  # RMS by output
+
+
+def parse_budget(text: str, spec: ModelSpec) -> Budget:
+    """``angle_deg=0.5,torque=1``: RMS that fewer bits may add, by output, with or without its unit.
+
+    Raises BudgetError.
+    """
+    names = {o.name: o.name for o in spec.outputs} | {m: m for m in spec.map_names}
+    names |= {f"{o.name}_{_plain_unit(o.unit)}": o.name for o in spec.outputs}
+    budget: Budget = {}
+    for part in filter(None, (p.strip() for p in text.split(","))):
+        name, _, number = part.partition("=")
+        try:
+            most = float(number)
+        except ValueError:
+            most = float("nan")
+        if name.strip() not in names or not 0 < most < float("inf"):
+            raise BudgetError(
+                f"budget {part!r}: write OUTPUT=NUMBER with an output of {sorted(names)}"
+            )
+        budget[names[name.strip()]] = most
+    return budget
+
+
+def default_budget(spec: ModelSpec, rmse: dict[str, float]) -> Budget:
+    """A tenth of what the model is off anyway (``rmse`` by output), else of its range."""
+    budget = dict.fromkeys(spec.map_names, MAPS)
+    for o in spec.outputs:
+        span = o.max - o.min
+        known = rmse.get(o.name, float("nan"))
+        if np.isfinite(known) and known > 0:
+            budget[o.name] = PART_OF_ERROR * known
+        elif np.isfinite(span):
+            budget[o.name] = PART_OF_RANGE * span
+        else:
+            raise BudgetError(f"{o.name} has no range: give --budget {o.name}=NUMBER")
+    return budget
+
+
+def off(
+    spec: ModelSpec, streams: Sequence[Stream], full: Sequence[Played], other: Sequence[Played]
+) -> list[Off]:
+    """Of every output (of every map, for a network that draws), over all streams together.
+
+    A NaN counts as infinitely far off.
+    """
+    found = []
+    for k, o in enumerate(spec.outputs):
+        a, b = (np.concatenate([p.values[:, k] for p in ps]).astype(np.float64)
+                for ps in (full, other))  # fmt: skip
+        truth = np.concatenate(
+            [np.full(len(s), np.nan) if s.truth is None else s.truth[:, k] for s in streams]
+        )
+        found.append(_off(o.name, o.unit, a, b, truth))
+    for k, name in enumerate(spec.map_names):
+        a, b = (np.concatenate([p.maps[:, k].ravel() for p in ps if p.maps is not None])
+                .astype(np.float64) for ps in (full, other))  # fmt: skip
+        found.append(_off(name, "", a, b, np.full_like(a, np.nan)))
+    return found
+
+
+def measure(
+    network: Network, spec: ModelSpec, streams: Sequence[Stream], full: Sequence[Played]
+) -> list[Off]:
+    """Play the streams and compare with what full precision made of them."""
+    return off(spec, streams, full, [play(network, spec, s) for s in streams])
+
+
+def worst_share(found: Sequence[Off], budget: Budget) -> float:
+    """The largest RMS over its budget: 1 or less is kept."""
+    return max((o.rms / budget[o.output] for o in found if o.output in budget), default=0.0)
+
+
+def _off(name: str, unit: str, a: np.ndarray, b: np.ndarray, truth: np.ndarray) -> Off:
+    finite = np.isfinite(a)  # full precision's own NaN: nothing to compare with
+    a, b, truth = a[finite], b[finite], truth[finite]
+    away = np.abs(np.where(np.isfinite(b), b - a, np.inf))
+    if not len(away):
+        return Off(name, unit, float("nan"), float("nan"), float("nan"), float("nan"))
+    known = np.isfinite(truth)
+    if known.any():
+        spread = float(np.var(truth[known]))
+        loss = float(np.mean((b - truth)[known] ** 2) - np.mean((a - truth)[known] ** 2))
+    else:
+        spread, loss = float(np.var(a)), float(np.mean(away**2))
+    rms, p99 = float(np.sqrt(np.mean(away**2))), float(np.quantile(away, 0.99, method="higher"))
+    return Off(name, unit, rms, p99, float(away.max()), loss / spread if spread else float("nan"))
+
+
+def _plain_unit(unit: str) -> str:
+    """As it stands in names: ``N m`` is ``nm``, ``%`` is ``pct``."""
+    return unit.lower().replace(" ", "").replace("%", "pct").replace("/", "_per_")

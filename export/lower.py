@@ -1,0 +1,124 @@
+"""From a bundle to one that has its network in fewer bits, too, where that keeps a budget and pays.
+
+What is written for whom:
+
+- ``cpu``: INT8 where it is faster on this CPU; FP16 never is.
+- ``trt``: FP16, TensorRT's default; INT8 beside it, for a target that finds it faster.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from calibration.ranges import Method, choose
+from edge.bundle import MODEL, Bundle
+from edge.bundle_index import Error, Network
+from export.budget import Budget
+from export.precision import Candidate, Material, Say, fp16, int8, material, pays
+from export.quantize import Target, named
+from export.streams import OrtNetwork, Stream, steps_of
+
+PRECISIONS = ("auto", "fp32", "fp16", "int8")
+TARGETS: tuple[Target, ...] = ("cpu", "trt")
+CALIBRATED = 96  # DEFAULT: steps that ranges are found on, the most different ones
+LEARN, JUDGE = 2500, 5000  # DEFAULT: steps that layers are chosen on and judged by; minutes
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is asked for."""
+
+    precision: str = "auto"
+    targets: Sequence[Target] = TARGETS
+    method: Method | None = None  # of finding ranges; None: the one that is least off
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """What came of it: every candidate that was tried, and a line for each that is not taken."""
+
+    material: Material
+    taken: tuple[Candidate, ...]
+    tried: tuple[Candidate, ...]
+    notes: tuple[str, ...]
+
+    def networks(self) -> list[tuple[Network, bytes]]:
+        """As ``write_bundle`` takes them."""
+        found = []
+        for c in self.taken:
+            first = not any(o.target == c.target for o in self.taken[: self.taken.index(c)])
+            errors = {o.output: Error(o.rms, o.worst) for o in c.off}
+            file = f"model.{c.precision}-{c.target}.onnx"
+            default = (c.target,) if first else ()
+            found.append((Network(file, c.precision, (c.target,), default, errors),
+                          c.model.SerializeToString()))  # fmt: skip
+        return found
+
+
+def lower(
+    bundle: Bundle, budget: Budget, learn: Sequence[Stream], judge: Sequence[Stream],
+    wish: Wish = Wish(), say: Say = print,
+) -> Lowered:  # fmt: skip
+    """Try what ``wish`` asks for; minutes.  Raises RangeError for inputs that are not finite."""
+    import onnx
+
+    model = named(_folded(onnx.load_from_string(bundle.files[MODEL])))
+    every = steps_of(OrtNetwork(model), bundle.spec, learn)
+    learn, judge = _at_most(learn, LEARN), _at_most(judge, JUDGE)
+    rows = [every[k] for k in choose(every, CALIBRATED)]
+    say(f"{len(every)} steps to calibrate with, {len(rows)} of them for ranges; "
+        f"{sum(map(len, judge))} to judge by")  # fmt: skip
+    m = material(model, bundle.spec, budget, rows, learn, judge)
+    taken: list[Candidate] = []
+    tried: list[Candidate] = []
+    notes: list[str] = []
+
+    def consider(c: Candidate, optional: bool) -> None:
+        tried.append(c)
+        label = f"{c.precision} for {c.target}"
+        if not c.kept:
+            off = f"{c.share:.2f} of the budget" if c.lowered else "no layer keeps the budget"
+            notes.append(f"no {label}: {off}")
+        elif optional and not (verdict := pays(m, c))[0]:
+            notes.append(f"no {label}: it does not pay: {verdict[1]}")
+        else:
+            taken.append(c)
+
+    for target in wish.targets:
+        if wish.precision in ("auto", "fp16") and target == "trt":
+            consider(fp16(m, say), optional=False)
+        if wish.precision in ("auto", "int8"):
+            # On TensorRT only the target can tell what pays.
+            consider(
+                int8(m, target, wish.method, say), wish.precision == "auto" and target == "cpu"
+            )
+    if wish.precision == "fp16" and "cpu" in wish.targets:
+        notes.append("no fp16 for cpu: ONNX Runtime computes it in fp32, casts on top")
+    return Lowered(m, tuple(taken), tuple(tried), tuple(notes))
+
+
+def _at_most(streams: Sequence[Stream], steps: int) -> list[Stream]:
+    """The beginning of every one, so that there are about ``steps`` in all."""
+    share = steps / max(1, sum(map(len, streams)))
+    return [s.part(slice(0, max(1, round(len(s) * share)))) if share < 1 else s for s in streams]
+
+
+def _folded(model: Any) -> Any:
+    """Constants computed and identities gone, by ONNX Runtime's basic passes."""
+    import onnx
+    import onnxruntime as ort
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "model.onnx")
+        options = ort.SessionOptions()
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.optimized_model_filepath, options.log_severity_level = path, 3
+        ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        made = onnx.load(path)
+    del made.opset_import[:]
+    made.opset_import.extend(model.opset_import)
+    made.ir_version = model.ir_version
+    onnx.checker.check_model(made, full_check=True)
+    return made
