@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.part import Part, number
-from edge.bundle import Bundle, list_bundles, load_bundle
+from edge.bundle import MODEL, Bundle, list_bundles, load_bundle
 from edge.preprocess import UsPipeline
 from edge.runtime import open_engine
 from firmware_bridge.types import Geometry
@@ -81,7 +81,7 @@ def _reads_pictures(bundle: Bundle) -> bool:
 
 
 def _plain(c: Cost) -> dict[str, float]:
-    found = {"file_kb": c.bundle.model_path.stat().st_size / 1000}
+    found = {"file_kb": len(c.bundle.files[MODEL]) / 1000}
     for name, ms in (("graph", c.graph_ms), ("path", c.path_ms)):
         for q in (50, 99):
             found[f"{name}_p{q}_ms"] = float(np.percentile(ms, q))

@@ -32,7 +32,7 @@ def overlap_part() -> Part:
     """Dice and Jaccard of the shipped segmenter on what it never saw.  Raises BundleError."""
     print("segmenter: overlap", file=sys.stderr)
     bundle = load_bundle(SEGMENTER)
-    kept = json.loads((bundle.path / METRICS).read_text("utf-8"))["overlap"]
+    kept = json.loads(bundle.text(METRICS))["overlap"]
     coarse = drawn(SIDE)
     shown: dict[str, Segments] = {
         HAND: coarse.part(coarse.group == EVAL_GROUP),

@@ -15,7 +15,7 @@ import numpy as np
 import onnxruntime as ort
 import serial
 
-from edge.bundle import load_bundle
+from edge.bundle import MODEL, load_bundle
 from firmware_bridge.emg import brainflow_library
 
 PACKET = struct.Struct("<4sdf")
@@ -35,7 +35,7 @@ def main(file: str, master: str, port: str, seconds: float, bundles: list[str]) 
     board.config_board("loopback_true")
     board.start_stream()
     emg_row, time_row = shim.get_emg_channels(layout)[0], shim.get_timestamp_channel(layout)
-    sessions = [ort.InferenceSession(str(load_bundle(b).model_path)) for b in bundles]
+    sessions = [ort.InferenceSession(load_bundle(b).files[MODEL]) for b in bundles]
     feeds: list[dict[str, Any]] = [
         {i.name: np.zeros(i.shape, np.float32) for i in s.get_inputs()} for s in sessions
     ]

@@ -19,7 +19,8 @@ from pathlib import Path
 import models
 from edge.bundle_index import INDEX as INDEX
 from edge.bundle_index import MODEL as MODEL
-from edge.bundle_index import PLAIN, SIGNATURE, Network, parse_index
+from edge.bundle_index import PLAIN, Network, parse_index
+from edge.bundle_index import SIGNATURE as SIGNATURE
 from edge.onnx_file import check_onnx
 from edge.signature import MAX_BYTES as MAX_SIGNATURE
 from edge.signature import check_signature

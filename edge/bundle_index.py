@@ -145,7 +145,7 @@ def _network(name: str, raw: Any, files: dict[str, str], spec: ModelSpec) -> Net
         or not all(type(x) in (int, float) and 0 <= x < math.inf for x in numbers)
         or not set(found.default_for) <= set(found.targets)
         or not found.targets
-        or not errors.keys() <= {o.name for o in spec.outputs}
+        or not errors.keys() <= {*(o.name for o in spec.outputs), *spec.map_names}
     ):
         raise ValueError(f"networks: {name} has an unknown or malformed field, or no target")
     return found

@@ -58,6 +58,11 @@ def check_signature(line: bytes | None, index: bytes, trusted: Sequence[str]) ->
     return key_text(key)
 
 
+def signer(line: bytes) -> str:
+    """The key that ``bundle.sig`` itself names.  Raises ValueError: it is none."""
+    return key_text(_parse(line)[0])
+
+
 def read_key(text: str) -> bytes:
     """32 bytes of a public key from ``ed25519:<base64>`` or a PEM file.  Raises ValueError."""
     if text.startswith(KIND):

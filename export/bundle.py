@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from edge.bundle import CARD, INDEX, MODEL, SUFFIX, Bundle, BundleError, file_hash, load_bundle
+from edge.bundle import CARD, INDEX, MODEL, Bundle, BundleError, file_hash, load_bundle
 from edge.bundle_index import FORMAT, SIGNATURE, Network
 from models.spec import ModelSpec
 
@@ -84,11 +84,6 @@ def replace_file(path: Path, data: bytes) -> None:
         except BaseException:
             os.unlink(file.name)
             raise
-
-
-def one_file(path: Path) -> bool:
-    """Whether a bundle of that path is one file, not a folder."""
-    return path.suffix == SUFFIX
 
 
 def _row(n: Network) -> dict[str, object]:

@@ -4,7 +4,6 @@ It writes bundles, so it lives in ``export``; ``calibration`` knows nothing of b
 """
 
 import argparse
-import json
 import re
 import sys
 from datetime import datetime, timezone
@@ -18,7 +17,7 @@ from calibration.prior import FILE as PRIOR
 from calibration.prior import Prior, default_prior
 from calibration.recorded import estimates_of, routine_of
 from calibration.subject import SubjectMap, fit
-from edge.bundle import INDEX, Bundle, BundleError, load_bundle
+from edge.bundle import Bundle, BundleError, load_bundle
 from edge.runtime import EngineError
 from export.personalised import write_personalised
 from firmware_bridge.recording import RecordingError, open_recording
@@ -29,7 +28,9 @@ CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,30}")
 
 def add_args(p: argparse.ArgumentParser) -> None:
     """Arguments of ``sonomyo personalise``."""
-    p.add_argument("bundle", help="what to personalise: a folder or a shipped name")
+    p.add_argument(
+        "bundle", help="what to personalise: a folder, a .sonomyo file or a shipped name"
+    )
     p.add_argument("recording", type=Path, help="the routine, a .mcap file; docs/personalise.md")
     p.add_argument("--wearer", required=True, metavar="CODE", help="a code, never a name")
     when = p.add_mutually_exclusive_group(required=True)
@@ -83,11 +84,9 @@ def personalise(
 
 def prior_of(bundle: Bundle) -> Prior:
     """The bundle's own, else the DEFAULT one.  Raises CalibrationError."""
-    if not (bundle.path / PRIOR).is_file():
+    if PRIOR not in bundle.files:
         return default_prior(bundle.spec.outputs)
-    if PRIOR not in json.loads((bundle.path / INDEX).read_text(encoding="utf-8"))["files"]:
-        raise BundleError(f"{bundle.path / PRIOR} is not part of the bundle: copy it again")
-    prior = Prior.from_json((bundle.path / PRIOR).read_text(encoding="utf-8"))
+    prior = Prior.from_json(bundle.text(PRIOR))
     if prior.outputs != tuple(o.name for o in bundle.spec.outputs):
         raise CalibrationError(f"{PRIOR} of {bundle.id} is about {prior.outputs}: export it again")
     return prior

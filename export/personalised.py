@@ -11,13 +11,14 @@ from calibration.prior import FILE as PRIOR
 from calibration.recorded import Replayed, estimates_of
 from calibration.subject import FILE, Quality, SubjectMap
 from edge.bundle import CARD, MODEL, Bundle, BundleError, load_bundle
+from edge.bundle_index import Error, Network
 from export.bundle import write_bundle
 from export.onnx_affine import Affine, append_affine
 from firmware_bridge.recording import Recording
 from firmware_bridge.types import Output
 from models.spec import ModelSpec
 
-METRICS = "metrics.json"
+KEPT = ("metrics.json", "calibration.json")
 TOLERANCE = 1e-5  # of the largest magnitude of an output
 
 
@@ -70,22 +71,33 @@ def write_personalised(
         rows = len(spec.ahead_ms)
         later = np.tile(gain, rows), np.tile(offset, rows)
         changes.append(Affine(bundle.spec.ahead, spec.ahead, *later))
-    extra = {FILE: m.to_json() + "\n"}
-    if (bundle.path / METRICS).is_file():  # of the population's network, as its card says
-        extra[METRICS] = (bundle.path / METRICS).read_text(encoding="utf-8")
+    extra: dict[str, str | bytes] = {FILE: m.to_json() + "\n"}
+    # Of the population's networks, as the card says.
+    extra |= {name: bundle.files[name] for name in KEPT if name in bundle.files}
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent) as temporary:
             folder = Path(temporary) / out.name
             folder.mkdir()
-            append_affine(bundle.model_path, folder / MODEL, changes)
-            card = (bundle.path / CARD).read_text(encoding="utf-8") + section(m, recording, people)
-            made = write_bundle(folder, spec, card, extra)
+            for n in bundle.networks:
+                append_affine(bundle.files[n.file], folder / n.file, changes)
+            card = bundle.text(CARD) + section(m, recording, people)
+            networks = [_rescaled(n, m) for n in bundle.networks if n.file != MODEL]
+            made = write_bundle(folder, spec, card, extra, networks)
             _prove(m, replayed, estimates_of(recording, made))
             folder.rename(out)
     except OSError as e:
         raise BundleError(f"{e.filename or out}: {e.strerror}: choose another --out") from e
     return load_bundle(str(out.resolve()))
+
+
+def _rescaled(n: Network, m: SubjectMap) -> Network:
+    """What fewer bits cost, behind the map."""
+    factor = dict(zip(m.outputs, map(abs, m.gain), strict=True))
+    errors = {
+        name: Error(*(x * factor.get(name, 1.0) for x in error)) for name, error in n.errors.items()
+    }
+    return replace(n, errors=errors)
 
 
 def _prove(m: SubjectMap, old: Replayed, new: Replayed) -> None:

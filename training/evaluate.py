@@ -49,8 +49,8 @@ def metrics_json(network: Sequence[Score], baseline: Sequence[Score]) -> str:
 
 
 def stored_scores(bundle: Bundle, who: str = "network") -> list[Score]:
-    """The scores that were measured when the bundle was made.  Raises OSError, KeyError."""
-    rows = json.loads((bundle.path / METRICS).read_text("utf-8"))[who]
+    """The scores that were measured when the bundle was made.  Raises BundleError, KeyError."""
+    rows = json.loads(bundle.text(METRICS))[who]
     return [Score(**{**row, "r2": np.nan if row["r2"] is None else row["r2"]}) for row in rows]
 
 

@@ -96,13 +96,12 @@ def segmenter_of(bundle: Bundle) -> Segmenter:
 
     Raises BundleError for a bundle without WEIGHTS.
     """
-    path = bundle.path / WEIGHTS
-    if not path.is_file():
+    if WEIGHTS not in bundle.files:
         raise BundleError(
             f"{bundle.path} has no {WEIGHTS}: it is no segmenter, or of an older version; "
             "run: sonomyo train segmenter"
         )
-    with np.load(path, allow_pickle=False) as kept:
+    with np.load(io.BytesIO(bundle.files[WEIGHTS]), allow_pickle=False) as kept:
         config = json.loads(str(kept[CONFIG]))
         tensors = {k: torch.from_numpy(kept[k]) for k in kept.files if k != CONFIG}
     net = Segmenter(SegmenterConfig(**{**config, "widths": tuple(config["widths"])}))

@@ -110,6 +110,6 @@ def main(a: argparse.Namespace) -> int:
     except (DataMissing, BundleError, ValueError) as e:
         print(f"sonomyo train: {e}", file=sys.stderr)
         return 2
-    print((bundle.path / "CARD.md").read_text(encoding="utf-8"))
+    print(bundle.text("CARD.md"))
     print(f"{bundle.id} in {bundle.path}")
     return 0

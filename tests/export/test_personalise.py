@@ -3,6 +3,7 @@
 import argparse
 import json
 import math
+import shutil
 
 import numpy as np
 import onnx
@@ -16,8 +17,9 @@ from calibration.prior import Prior
 from calibration.recorded import estimates_of, routine_of
 from calibration.subject import SubjectMap
 from edge.bundle import BundleError, load_bundle
+from edge.bundle_index import Error, Network
 from edge.record import SessionWriter
-from export.bundle import write_bundle
+from export.bundle import pack, write_bundle
 from export.personalise_command import add_args, main, personalise, prior_of
 from export.personalised import personal_spec
 from firmware_bridge.recording import open_recording
@@ -221,11 +223,31 @@ def test_refuses_to_overwrite_and_to_personalise_twice(bundle, phases, tmp_path)
         personalise(str(made.path), recording, "W09", phases, tmp_path / "again")
 
 
-def test_a_prior_that_is_not_sealed_in_the_bundle_is_refused(tmp_path):
+def test_a_prior_that_is_not_sealed_in_the_bundle_is_not_looked_at(tmp_path):
     plain = write_model(tmp_path / "plain", SPEC, {})
     (plain.path / "personal.json").write_text(PRIOR.to_json())
-    with pytest.raises(BundleError, match="not part of the bundle"):
-        prior_of(plain)
+    assert prior_of(load_bundle(str(plain.path))).people == 0
+
+
+def test_networks_of_fewer_bits_are_personalised_too_and_what_they_cost_with_them(
+    bundle, phases, tmp_path
+):
+    cost = {"ankle_angle": Error(0.2, 1.0), "ankle_moment": Error(1.0, 5.0)}
+    int8 = Network("model.int8-cpu.onnx", "int8", ("cpu",), ("cpu",), cost)
+    shutil.copy(bundle.path / "model.onnx", bundle.path / int8.file)
+    extra = {"personal.json": PRIOR.to_json(), "calibration.json": "{}"}
+    whole = write_bundle(bundle.path, SPEC, "# Calf\n", extra, [int8])
+    pack(whole, tmp_path / "calf.sonomyo")
+    m, made = personalise(
+        str(tmp_path / "calf.sonomyo"), record(tmp_path / "r.mcap"), "W07", phases, tmp_path / "out"
+    )
+    network = made.network("cpu")
+    assert network.file == int8.file
+    assert network.errors["ankle_angle"].worst == pytest.approx(m.gain[0])
+    assert network.errors["ankle_moment"].rms == pytest.approx(m.gain[2])
+    assert made.files[int8.file] == made.files["model.onnx"]  # the same map behind each
+    assert made.text("calibration.json") == "{}"
+    assert made.signature == "unsigned"
 
 
 def test_a_prior_of_other_outputs_is_refused(tmp_path):
