@@ -71,7 +71,7 @@ def material(
 
 def int8(m: Material, target: Target, method: Method | None = None, say: Say = print) -> Candidate:
     """INT8 for a target; ranges by ``method``, None: by the one that is least off."""
-    names = layers(m.model)
+    names = layers(m.model, target=target)
     makes: dict[Method, Make] = {}
     for name in (method,) if method else METHODS:
         found = ranges_of(m.model, m.rows, name)

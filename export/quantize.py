@@ -9,11 +9,10 @@ between a layer and its activation, and, in 8.x, scales in float32.
 Neither touches what is carried from step to step: rounding it would add up.
 """
 
+import math
 from collections.abc import Collection, Sequence
 from copy import copy as copy_of
 from typing import Any, Literal
-
-import numpy as np
 
 Target = Literal["cpu", "trt"]
 LAYERS = ("Conv", "Gemm", "MatMul")
@@ -21,6 +20,7 @@ AFTER = ("Relu", "Clip")  # run inside the layer before them
 # Run on integers as they are, between layers that do.
 CARRIERS = (*AFTER, "MaxPool", "AveragePool", "GlobalAveragePool", "Concat", "Resize", "Add",
             "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze")  # fmt: skip
+NARROW = 16  # channels: integer kernels of fewer were slower than those of floats, with AVX2
 SMALL = 512  # DEFAULT: a layer of fewer weights costs more to convert to and from than it saves
 
 
@@ -38,14 +38,20 @@ def named(model: Any) -> Any:
     return copy
 
 
-def layers(model: Any, least: int = SMALL) -> list[str]:
-    """Names of the layers with ``least`` constant weights or more, in the graph's order."""
-    sizes = {i.name: int(np.prod(i.dims)) for i in model.graph.initializer}
-    return [
-        n.name
-        for n in model.graph.node
-        if n.op_type in LAYERS and sizes.get(n.input[1], 0) >= least
-    ]
+def layers(model: Any, least: int = SMALL, target: Target = "trt") -> list[str]:
+    """Names of the layers with ``least`` constant weights or more, in the graph's order.
+
+    For ``cpu`` without narrow convolutions.
+    """
+    shapes = {i.name: tuple(i.dims) for i in model.graph.initializer}
+
+    def wanted(node: Any) -> bool:
+        shape = shapes.get(node.input[1], ())
+        if not shape or math.prod(shape) < least:
+            return False
+        return target != "cpu" or node.op_type != "Conv" or min(shape[:2]) >= NARROW
+
+    return [n.name for n in model.graph.node if n.op_type in LAYERS and wanted(n)]
 
 
 def quantised(model: Any, ranges: Any, target: Target, chosen: Collection[str]) -> Any:

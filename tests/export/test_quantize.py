@@ -171,6 +171,7 @@ def test_small_layers_and_layers_that_are_not_chosen_stay(cnn):
     assert small not in layers(model)
     one = layers(model)[1]
     assert integer_layers(quantised(model, ranges, "trt", [one]), layers(model, 0)) == [one]
+    assert layers(model, 0, "cpu") == [n for n in layers(model, 0) if n != layers(model, 0)[0]]
     same = quantised(model, ranges, "cpu", [])
     assert not any("Quantize" in n.op_type for n in same.graph.node)
 
