@@ -2,10 +2,12 @@
 
 Exports each as ``sonomyo export`` does, from what it was trained on, and judges it on recordings
 that it never saw (simulated where it learned on simulated people).  Prints a table, draws
-``out/export.png`` and ends with one line of JSON; some minutes.
+``out/export.png`` and ends with one line of JSON; some minutes.  ``FULL=1``: ten minutes of steps
+of slow networks with a state, too.
 """
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -17,7 +19,7 @@ from bench.part import Part, number, plain, print_parts
 from calibration.ranges import choose
 from edge.bundle import MODEL, Bundle, list_bundles, load_bundle
 from export.budget import Off, measure, worst_share
-from export.compare import Drift, drift
+from export.compare import DRIFT_S, Drift, drift
 from export.lower import lower
 from export.precision import Candidate
 from export.quantize import integer_layers
@@ -28,6 +30,8 @@ from training.export_streams import shipped_streams
 
 FIGURE = Path("out/export.png")
 ROUNDS = 1000
+FULL = os.environ.get("FULL") == "1"
+QUICK_S = 60.0  # ten minutes of steps that take longer are for FULL=1
 SIZE, FASTER, LOSS, SECONDS = 3.5, 2.0, 0.01, 120.0  # targets
 Json = dict[str, Any]
 
@@ -69,12 +73,13 @@ def one(bundle: Bundle) -> tuple[Part, Json]:
     numbers: Json = {"fp32_mb": networks["fp32"].size / 1e6, "export_s": seconds}
     rows.append(("fp32", *_speed(times["fp32"]), number(numbers["fp32_mb"], 3), *[""] * 5))
     numbers["fp32_ms"] = float(np.median(times["fp32"]))
+    quick = DRIFT_S / bundle.spec.period_ms * numbers["fp32_ms"] < QUICK_S
     for c in found.tried:
         name, network = _name(c), networks[_name(c)]
         off = measure(network, bundle.spec, unseen, full)
         share = worst_share(off, budget)
         drifted = None
-        if bundle.spec.states:
+        if bundle.spec.states and (FULL or quick):
             drifted = drift(bundle, networks["fp32"], network, unseen, budget)
         taken = c in found.taken
         if taken and share > 1:
