@@ -1,13 +1,13 @@
 """An engine beside ONNX Runtime on the same network: what differs is rounding, or wrong."""
 
-import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.bundle import REFERENCE, Bundle
+from edge.reference import read_reference
 from edge.runtime import Engine
 from models.spec import Input
 
@@ -36,7 +36,7 @@ class Difference(NamedTuple):
 
 
 def compare(bundle: Bundle, reference: Engine, engine: Engine) -> Difference:
-    """Both engines over the same inputs, each with its own recurrent state from zeros."""
+    """Both engines over the same inputs, each with a recurrent state of its own from zeros."""
     spec = bundle.spec
     recorded = recorded_inputs(bundle)
     largest = dict.fromkeys(reference.outputs, 0.0)
@@ -66,19 +66,14 @@ def compare(bundle: Bundle, reference: Engine, engine: Engine) -> Difference:
 
 
 def recorded_inputs(bundle: Bundle) -> list[dict[str, F32]]:
-    """Of ``reference.npz``: up to STEPS consecutive steps; empty where it lacks an input."""
-    if REFERENCE not in bundle.files:
+    """Of ``reference.npz``: up to STEPS consecutive steps; empty where that lacks an input."""
+    try:
+        arrays = read_reference(bundle.files[REFERENCE])
+        rows = {i.name: arrays[i.name].reshape(-1, *i.shape)[:STEPS] for i in bundle.spec.inputs}
+    except (KeyError, ValueError):
         return []
-    with np.load(io.BytesIO(bundle.files[REFERENCE]), allow_pickle=False) as f:
-        if any(i.name not in f for i in bundle.spec.inputs):
-            return []
-        arrays = {i.name: np.asarray(f[i.name], np.float32) for i in bundle.spec.inputs}
-    n = min(STEPS, *(len(a) for a in arrays.values()))
-    shapes = {i.name: i.shape for i in bundle.spec.inputs}
-    if any(a[:n].size != n * int(np.prod(shapes[name])) for name, a in arrays.items()):
-        return []
-    rows: Mapping[str, F32] = {k: a[:n].reshape(n, *shapes[k]) for k, a in arrays.items()}
-    return [{name: a[k] for name, a in rows.items()} for k in range(n)]
+    n = min(len(r) for r in rows.values())
+    return [{name: r[k] for name, r in rows.items()} for k in range(n)]
 
 
 def seeded_inputs(inputs: tuple[Input, ...]) -> Iterator[dict[str, F32]]:
