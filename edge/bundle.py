@@ -34,7 +34,7 @@ SHIPPED = Path(models.__file__).parent / "bundles"
 MAX_INDEX = 1 << 20
 
 UNSIGNED = "unsigned"
-NOT_CHECKED = "signature not checked: no trust.keys"
+NOT_CHECKED = "signed, but not checked: no trust.keys"
 
 
 class BundleError(RuntimeError):
@@ -51,11 +51,6 @@ class Bundle:
     signature: str  # for people: "unsigned", or who signed it
     networks: tuple[Network, ...]
     files: dict[str, bytes] = field(repr=False)  # as they were hashed; INDEX and SIGNATURE, too
-
-    @property
-    def model_path(self) -> Path:
-        """Of a folder only."""
-        return self.path / MODEL
 
     def network(self, target: str = "cpu", precision: str = "") -> Network:
         """The one for a target, its default unless a precision is named.  Raises BundleError."""

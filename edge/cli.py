@@ -16,6 +16,7 @@ COMMANDS = {
     "check": ("edge.check", "validate a configuration and reach every device in it"),
     "listen": ("edge.listen", "be the rehab device: decode packets and show a live table"),
     "build-engine": ("export.build_command", "TensorRT engines for this machine, from bundles"),
+    "bundle": ("export.bundle_command", "pack, unpack, verify and sign bundles; keys to sign with"),
     "personalise": ("export.personalise_command", "a model for one wearer, from a routine"),
     "physiology": ("training.physiology_command", "one person's muscle parameters from trials"),
     "data": ("training.data_command", "list, fetch and verify the public recordings"),

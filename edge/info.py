@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from edge.bundle import BundleError, load_bundle
+from edge.bundle import INDEX, SIGNATURE, SUFFIX, Bundle, BundleError, load_bundle
 from edge.repair import repair
 from edge.summary import summarize
 from firmware_bridge.types import DeviceError
@@ -22,7 +22,9 @@ OK, PROBLEMS, UNREADABLE = 0, 1, 2
 
 def add_args(p: argparse.ArgumentParser) -> None:
     """Arguments of ``sonomyo info``."""
-    p.add_argument("target", help="a .mcap recording, a bundle (folder or shipped name), or usb")
+    p.add_argument(
+        "target", help="a .mcap recording, a bundle (folder, .sonomyo, shipped name), or usb"
+    )
     p.add_argument("--repair", action="store_true", help="first close a torn recording properly")
     p.add_argument("--verify", action="store_true", help="check every byte of a recording")
     p.add_argument("--json", action="store_true", help="print one line of JSON instead of tables")
@@ -35,7 +37,7 @@ def main(a: argparse.Namespace) -> int:
         if a.target == "usb":
             return _usb(console, a.json)
         path = Path(a.target)
-        if path.suffix == ".mcap" or path.is_file():
+        if path.suffix == ".mcap" or (path.is_file() and path.suffix != SUFFIX):
             return _recording(path, a.repair, a.verify, console, a.json)
         return _bundle(a.target, console, a.json)
     except (DeviceError, BundleError) as e:
@@ -82,7 +84,7 @@ def _bundle(target: str, console: Console, as_json: bool) -> int:
     bundle = load_bundle(target)
     spec = bundle.spec
     if as_json:
-        print(json.dumps({"id": bundle.id, "spec": json.loads(spec.to_json())}))
+        print(json.dumps(_plain(bundle)))
         return OK
     console.print(f"{escape(bundle.id)}, every {spec.period_ms:g} ms")
     table = Table("", "name", "shape or range", "what it is")
@@ -99,8 +101,38 @@ def _bundle(target: str, console: Console, as_json: bool) -> int:
     if spec.maps:
         table.add_row("maps", spec.maps, str(len(spec.map_names)), ", ".join(spec.map_names))
     console.print(table)
-    _facts(console, {"wearer": spec.wearer or "nobody in particular", "folder": str(bundle.path)})
+    if len(bundle.networks) > 1:
+        console.print(_networks(bundle))
+    facts = {"wearer": spec.wearer or "nobody in particular", "signature": bundle.signature}
+    facts |= {"from": str(bundle.path), "files": ", ".join(_contents(bundle))}
+    _facts(console, facts)
     return OK
+
+
+def _networks(bundle: Bundle) -> Table:
+    table = Table("network", "precision", "for", "worst error")
+    units = {o.name: o.unit for o in bundle.spec.outputs}
+    for n in bundle.networks:
+        places = [f"{t} (default)" if t in n.default_for else t for t in n.targets]
+        errors = (f"{name} {e.worst:.3g} {units.get(name, '')}" for name, e in n.errors.items())
+        shown = ", ".join(places) or "any", escape(", ".join(errors))
+        table.add_row(n.file, n.precision, *shown)
+    return table
+
+
+def _contents(bundle: Bundle) -> list[str]:
+    return sorted(bundle.files.keys() - {INDEX, SIGNATURE})
+
+
+def _plain(bundle: Bundle) -> dict[str, object]:
+    """For JSON."""
+    return {
+        "id": bundle.id,
+        "signature": bundle.signature,
+        "files": _contents(bundle),
+        "networks": [dataclasses.asdict(n) for n in bundle.networks],
+        "spec": json.loads(bundle.spec.to_json()),
+    }
 
 
 def _usb(console: Console, as_json: bool) -> int:

@@ -16,6 +16,7 @@ from firmware_bridge.types import Flag
 
 PROBE = "usb:sim?lines=4&samples=6&fps=100"
 EMG = "synthetic:?fs_hz=1000&channels=MG,TA"
+KEY = "ed25519:iojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w="
 
 
 def sonomyo(*args, **kwargs):
@@ -77,6 +78,7 @@ def test_version_is_that_of_the_package(capsys):
 def test_run_record_info_and_replay_work_together(rig, tmp_path):
     done = sonomyo("run", str(rig), "--seconds", "1.5")
     assert done.returncode == 0, done.stderr
+    assert "(unsigned)" in done.stderr
     recording = done.stdout.strip()
     assert open_recording(recording).torn is False
 
@@ -157,6 +159,8 @@ def test_record_keeps_what_the_sensors_say_without_any_model(tmp_path):
         ("[tming]", "unknown setting"),
         ('[rig]\nprobe = "usb:nosuch"', "usb:sim"),
         ('models = ["no-such"]', "no bundle"),
+        ('models = ["sim-state"]\n[trust]\nkeys = ["ed25519:AAAA"]', "trust.keys: 'ed25519:AAAA'"),
+        (f'models = ["sim-state"]\n[trust]\nkeys = ["{KEY}"]', "not signed, but trust.keys asks"),
         ('[rig]\nlinks = ["serial:/dev/nosuch"]', "/dev/nosuch"),
         ('[record]\nfolder = "/proc/nothing"', "record.folder"),
     ],
@@ -167,6 +171,42 @@ def test_what_cannot_start_ends_with_one_line_and_code_2(tmp_path, text, says):
     assert done.returncode == 2
     assert says in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_signed_models_of_one_file_each_run_where_only_those_may(tmp_path, brightness, adder):
+    assert sonomyo("bundle", "keygen", str(tmp_path / "clinic")).returncode == 0
+    models = [f"{path}.sonomyo" for path in (brightness, adder)]
+    for folder, model in zip((brightness, adder), models, strict=True):
+        assert sonomyo("bundle", "pack", str(folder), "--out", model).returncode == 0
+    rig = tmp_path / "rig.toml"
+    rig.write_text(
+        f"""
+        models = {models}
+        [rig]
+        probe = "{PROBE}"
+        emg = "{EMG}"
+        [record]
+        folder = "{tmp_path / "out"}"
+        [trust]
+        keys = ["{tmp_path / "clinic.pub.pem"}"]
+        """
+    )
+    refused = sonomyo("run", str(rig), "--seconds", "1")
+    assert refused.returncode == 2
+    assert "brightness.sonomyo: not signed" in refused.stderr
+    checked = sonomyo("check", str(rig))
+    assert checked.returncode == 1
+    assert "not signed" in " ".join(checked.stdout.split())
+    for model in models:
+        done = sonomyo("bundle", "sign", model, "--key", str(tmp_path / "clinic.pem"))
+        assert done.returncode == 0, done.stderr
+    done = sonomyo("run", str(rig), "--seconds", "1")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("signed by ed25519:") == 2
+    recording = open_recording(done.stdout.strip())
+    assert all(s.startswith("signed by") for s in recording.meta["signatures"].values())
+    again = sonomyo("replay", str(recording.path))
+    assert again.returncode == 0, again.stderr
 
 
 def test_check_finds_what_is_missing_and_says_what_to_do(tmp_path, brightness):

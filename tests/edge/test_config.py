@@ -27,6 +27,8 @@ def test_every_setting_survives_being_written_and_read_again():
     enabled = false
     [record]
     folder = "out"
+    [trust]
+    keys = ["ed25519:iojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w=", "/etc/sonomyo/clinic.pem"]
     """
     c = parse_config(text)
     assert c.timing.period_ms == 20.0
@@ -54,6 +56,7 @@ def test_every_setting_survives_being_written_and_read_again():
         ("[record]\nfsync_s = 0", "record.fsync_s must be positive"),
         ("[timing]\nmax_us_age_ms = inf", "max_us_age_ms must be a finite number"),
         ("[record]\nfsync_s = nan", "fsync_s must be a finite number"),
+        ("[trust]\nkeys = 'a.pem'", "trust.keys is a list"),
         ("[rig", "is not TOML"),
     ],
 )

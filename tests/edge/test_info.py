@@ -5,11 +5,14 @@ import time
 import numpy as np
 import pytest
 
+from edge.bundle import MODEL, load_bundle
+from edge.bundle_index import Error, Network
 from edge.info import add_args, main
 from edge.joint import Joint, Reading
 from edge.record import SessionWriter
 from edge.summary import Joint as JointSummary
 from edge.summary import summarize
+from export.bundle import pack, write_bundle
 from firmware_bridge.recording import STAMPS_DTYPE
 from firmware_bridge.types import Chunk, Flag, Frame, Geometry, MuscleState
 
@@ -144,3 +147,23 @@ def test_a_bundle_says_which_angles_and_loads_it_was_validated_for(elbow, capsys
     shown = " ".join(capsys.readouterr().out.split())
     assert "0 to 140 │ angle deg" in shown
     assert "0 to 5 │ load kg" in shown
+
+
+def test_a_bundle_of_one_file_says_what_is_in_it_and_who_signed_it(tmp_path, adder, capsys):
+    bundle = load_bundle(str(adder))
+    networks = [Network("model.int8-cpu.onnx", "int8", ("cpu",), ("cpu",), {"sum": Error(1, 2)})]
+    (adder / "model.int8-cpu.onnx").write_bytes(bundle.files[MODEL])
+    whole = write_bundle(adder, bundle.spec, "card", {}, networks)
+    pack(whole, tmp_path / "adder.sonomyo")
+    assert info(tmp_path / "adder.sonomyo") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "model.int8-cpu.onnx │ int8 │ cpu (default) │ sum 2 uV" in shown
+    assert "signature unsigned" in shown
+    assert "files CARD.md, model.int8-cpu.onnx, model.onnx" in shown
+    assert info(tmp_path / "adder.sonomyo", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["id"] == whole.id
+    assert found["networks"][1]["errors"] == {"sum": [1, 2]}
+    (tmp_path / "torn.sonomyo").write_bytes(b"PK")
+    assert info(tmp_path / "torn.sonomyo") == 2
+    assert "not a whole zip archive" in capsys.readouterr().err
