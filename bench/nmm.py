@@ -16,6 +16,7 @@ import torch
 
 from bench.nmm_figures import draw_deep, draw_methods
 from bench.nmm_physics import physics_part, speed_part
+from bench.nmm_recovery import recovery_part
 from bench.nmm_stored import (
     PARTS,
     SHORT,
@@ -29,7 +30,6 @@ from bench.nmm_stored import (
 )
 from bench.part import Part, number, plain, print_parts
 from training.datasets import DataMissing
-from training.nmm_study import recovery
 from training.virtual_measure import measured_of
 from training.virtual_people import DEEP, LOADS_KG, PEOPLE
 
@@ -77,7 +77,7 @@ def virtual_parts() -> list[Part]:
     found = [f for f, _ in kept if f is not None]
     if len(found) < len(PEOPLE) * len(LOADS_KG):
         return [Part("deep muscles of simulated people", (), [], {}, wrong)]
-    return [_deep_part(found, wrong), _torque_part(found), _recovery_part(found)]
+    return [_deep_part(found, wrong), _torque_part(found), recovery_part(found)]
 
 
 def _deep_part(found: Sequence[Json], wrong: tuple[str, ...]) -> Part:
@@ -145,14 +145,6 @@ def _torque_part(found: Sequence[Json]) -> Part:
         {"torque_rmse_pct": statistics.fmean(percent), "torque_rmse_pct_of_load": by_load,
          "train_s": seconds},
     )  # fmt: skip
-
-
-def _recovery_part(found: Sequence[Json]) -> Part:
-    table = recovery(found)
-    rows = [(name, number(row["rmse"], 4), number(row["usual"], 4)) for name, row in table.items()]
-    hits = sum(sum(hit) for f in found for hit in f["at_bounds"].values())
-    numbers = {"recovery": table, "parameters_at_bounds": hits}
-    return Part("parameters: RMSE from the true ones", ("found", "if usual"), rows, numbers)
 
 
 def without_part() -> Part:

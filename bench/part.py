@@ -46,11 +46,13 @@ def number(value: float | None, digits: int = 2) -> str:
 
 
 def plain(value: Any) -> Any:
-    """The same for JSON: four digits, null for what is not a number."""
+    """The same for JSON: four decimals, four digits where these say nothing; null for no number."""
     if isinstance(value, dict):
         return {k: plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [plain(v) for v in value]
     if isinstance(value, float):
-        return round(value, 4) if math.isfinite(value) else None
+        if not math.isfinite(value):
+            return None
+        return round(value, 4) if abs(value) >= 0.01 else float(f"{value:.4g}")
     return value

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from models import elbow
-from models.physiology import BOUNDS, PER_MUSCLE, at_bounds
+from models.physiology import BOUNDS, PER_MUSCLE, Values, at_bounds
 from training.fit_nmm import Joint, fit, read_trial
 from training.joint_data import JointTrial, elbow_trial
 from training.nmm_config import NmmRun
@@ -85,7 +85,7 @@ def nmm_part(
         "surface": scores(joint.names, said, shown, top, _surface(joint.names)),
         "torque": moment_score([r[1] for r in read], test),
         "seconds": fitted.seconds,
-        "person_found": {n: _plain(getattr(values, n)) for n in BOUNDS},
+        "person_found": plain(values),
         "at_bounds": {n: hit for n, hit in at_bounds(values).items() if any(hit)},
     }
 
@@ -182,6 +182,11 @@ def _blind(t: JointTrial) -> JointTrial:
 
 def _surface(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(n for n in names if n not in DEEP)
+
+
+def plain(values: Values) -> Json:
+    """Parameters by name, for JSON."""
+    return {n: _plain(getattr(values, n)) for n in BOUNDS}
 
 
 def _plain(x: Any) -> Any:
