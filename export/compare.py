@@ -4,7 +4,6 @@ Full precision on ONNX Runtime is what others are held to; itself it is held to 
 the bundle keeps what PyTorch said (``reference.npz``).
 """
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,8 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.bundle import REFERENCE, Bundle
+from edge.bundle import REFERENCE, Bundle, BundleError
+from edge.bundle_index import PLAIN
+from edge.reference import Off as FromTorch
+from edge.reference import compare_with, read_reference
 from edge.runtime import Engine, EngineError, open_engine
+from edge.runtime.ort import OrtEngine
 from edge.runtime.settings import Runtime
 from export.budget import Budget, Off, off, worst_share
 from export.streams import F32, Network, OrtNetwork, Played, Stream, play, side_by_side_ms
@@ -51,7 +54,7 @@ class Comparison:
 
     rows: tuple[Row, ...]
     missing: tuple[str, ...]  # what could not be run here, and why
-    torch: tuple[Off, ...]  # ONNX Runtime FP32 against PyTorch's stored outputs; () if none are
+    torch: Mapping[str, FromTorch]  # of ONNX Runtime FP32, by output; {} if nothing is kept
     played: Mapping[str, Sequence[Played]]
 
     @property
@@ -66,7 +69,7 @@ class Comparison:
         return {
             "networks": [asdict(r) for r in self.rows],
             "missing": list(self.missing),
-            "onnx_runtime_against_pytorch": [asdict(o) for o in self.torch],
+            "onnx_runtime_against_pytorch": {k: o._asdict() for k, o in self.torch.items()},
             "worst_share_of_budget": self.worst,
         }
 
@@ -123,24 +126,17 @@ def drift(
     return Drift(part(slice(0, tenth)), part(slice(steps - tenth, None)))
 
 
-def against_torch(bundle: Bundle) -> tuple[Off, ...]:
+def against_torch(bundle: Bundle) -> dict[str, FromTorch]:
     """ONNX Runtime on the inputs that the bundle keeps, beside what PyTorch said of them."""
     if REFERENCE not in bundle.files:
-        return ()
-    with np.load(io.BytesIO(bundle.files[REFERENCE]), allow_pickle=False) as file:
-        kept = {k: np.asarray(file[k], np.float32) for k in file.files}
-    spec = bundle.spec
-    if not spec.outputs or spec.values not in kept or any(i.name not in kept for i in spec.inputs):
-        return ()
-    n = len(kept[spec.values])
-    inputs = {i.name: kept[i.name].reshape(n, *i.shape) for i in spec.inputs}
-    stream = Stream(REFERENCE, inputs)
-    said = Played(kept[spec.values].reshape(n, -1), None, None)
-    here = play(OrtNetwork(bundle.files[bundle.network().file]), spec, stream)
-    cut = Played(here.values, None, None)
-    without_maps = [o.name for o in spec.outputs]
-    found = off(spec, [stream], [said], [cut]) if not spec.map_names else []
-    return tuple(o for o in found if o.output in without_maps)
+        return {}
+    engine = OrtEngine(bundle, PLAIN)
+    try:
+        return compare_with(read_reference(bundle.files[REFERENCE]), bundle.spec, engine)
+    except ValueError as e:
+        raise BundleError(f"{bundle.id}: {e}: export it again") from e
+    finally:
+        engine.close()
 
 
 def of_engine(engine: Engine) -> Network:

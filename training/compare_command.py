@@ -80,9 +80,9 @@ def table(found: Comparison, budget: Mapping[str, float]) -> Table:
     """A row for each output of each network."""
     t = Table("network", "run by", "KB", "ms p50", "p99", "output", "RMS off", "p99", "worst",
               "of budget", "10 min: first, last")  # fmt: skip
-    for o in found.torch:
-        t.add_row("fp32", "against PyTorch", "", "", "", _label(o.output, o.unit),
-                  *(f"{x:.2g}" for x in (o.rms, o.p99, o.worst)), "", "")  # fmt: skip
+    for name, kept in found.torch.items():
+        t.add_row("fp32", "beside PyTorch", "", "", "", name, f"{kept.rms:.2g}", "",
+                  f"{kept.worst:.2g}", "", "")  # fmt: skip
     for r in found.rows:
         head = (r.name, r.runtime, f"{r.bytes / 1000:.0f}", f"{r.p50_ms:.3f}", f"{r.p99_ms:.3f}")
         drift = f"{r.drift.first:.2f}, {r.drift.last:.2f}" if r.drift else ""
