@@ -23,7 +23,10 @@ def tensor(name, shape, kind=FLOAT):
 
 
 def model(nodes, inputs, outputs, weights=None, opset=17, ir=8, domains=(), **parts):
-    """``inputs`` and ``outputs`` map names to shapes, or are lists of ``tensor``."""
+    """``inputs`` and ``outputs`` map names to shapes, or are lists of ``tensor``.
+
+    Where an output's shape is None, it is inferred.
+    """
     sides = [
         side if isinstance(side, list) else [tensor(n, s) for n, s in side.items()]
         for side in (inputs, outputs)
@@ -31,7 +34,9 @@ def model(nodes, inputs, outputs, weights=None, opset=17, ir=8, domains=(), **pa
     stored = [numpy_helper.from_array(np.asarray(v), n) for n, v in (weights or {}).items()]
     graph = helper.make_graph(nodes, "g", *sides, stored)
     imports = [helper.make_opsetid("", opset), *(helper.make_opsetid(d, 1) for d in domains)]
-    return helper.make_model(graph, opset_imports=imports, ir_version=ir, **parts)
+    outputs_open = isinstance(outputs, dict) and None in outputs.values()
+    made = helper.make_model(graph, opset_imports=imports, ir_version=ir, **parts)
+    return onnx.shape_inference.infer_shapes(made) if outputs_open else made
 
 
 def traced(net, args, opset=17, **names):
