@@ -30,14 +30,15 @@ LAYER, INSTANCE, GROUP = "LayerNormalization", "InstanceNormalization", "GroupNo
 
 
 def decompose(model: ModelProto, ops: Iterable[str]) -> ModelProto:
-    """The same network without the ``ops``, any of LAYER, INSTANCE and GROUP; folded, if any was.
+    """The same network without the ``ops``, any of LAYER, INSTANCE and GROUP.
 
     Of float32, whose ranks are known; others raise ExportError.
     """
     wanted = set(ops)
     if not any(n.op_type in wanted for g in graphs(model.graph) for n in g.node):
         return model
-    done = onnx.shape_inference.infer_shapes(fold(model))  # folding finds ranks
+    # Folding finds ranks; a group norm it would itself replace, by ONNX's definition.
+    done = onnx.shape_inference.infer_shapes(model if GROUP in wanted else fold(model))
     for graph in graphs(done.graph):
         known, kinds = shapes(graph), element_types(graph)
         nodes: list[NodeProto] = []
