@@ -6,16 +6,16 @@ What is written for whom:
 - ``trt``: FP16, TensorRT's default; INT8 beside it, for a target that finds it faster.
 """
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from calibration.ranges import Method, choose
 from edge.bundle import MODEL, Bundle
 from edge.bundle_index import Error, Network
 from export.budget import Budget
+from export.fold import fold
+from export.norms import GROUP, INSTANCE, LAYER, decompose
+from export.onnx_rules import check, refused, report
 from export.precision import Candidate, Material, Say, fp16, int8, material, pays
 from export.quantize import Target, named
 from export.streams import OrtNetwork, Stream, steps_of
@@ -61,10 +61,16 @@ def lower(
     bundle: Bundle, budget: Budget, learn: Sequence[Stream], judge: Sequence[Stream],
     wish: Wish = Wish(), say: Say = print,
 ) -> Lowered:  # fmt: skip
-    """Try what ``wish`` asks for; minutes.  Raises RangeError for inputs that are not finite."""
+    """Try what ``wish`` asks for; minutes.
+
+    Raises RangeError for inputs that are not finite, ExportError for a network that cannot be
+    folded or whose operators the rules do not know.
+    """
     import onnx
 
-    model = named(_folded(onnx.load_from_string(bundle.files[MODEL])))
+    # Folding first: it would store a quantised network's weights as integers.
+    plain = fold(onnx.load_from_string(bundle.files[MODEL]))
+    model = named(decompose(plain, (LAYER, INSTANCE, GROUP)))
     every = steps_of(OrtNetwork(model), bundle.spec, learn)
     learn, judge = _at_most(learn, LEARN), _at_most(judge, JUDGE)
     rows = [every[k] for k in choose(every, CALIBRATED)]
@@ -78,7 +84,10 @@ def lower(
     def consider(c: Candidate, optional: bool) -> None:
         tried.append(c)
         label = f"{c.precision} for {c.target}"
-        if not c.kept:
+        broken = refused(check(c.model)) if c.target == "trt" else []
+        if broken:
+            notes.append(f"no {label}:\n{report(broken)}")
+        elif not c.kept:
             off = f"{c.share:.2f} of the budget" if c.lowered else "no layer keeps the budget"
             notes.append(f"no {label}: {off}")
         elif optional and not (verdict := pays(m, c))[0]:
@@ -103,22 +112,3 @@ def _at_most(streams: Sequence[Stream], steps: int) -> list[Stream]:
     """The beginning of every one, so that there are about ``steps`` in all."""
     share = steps / max(1, sum(map(len, streams)))
     return [s.part(slice(0, max(1, round(len(s) * share)))) if share < 1 else s for s in streams]
-
-
-def _folded(model: Any) -> Any:
-    """Constants computed and identities gone, by ONNX Runtime's basic passes."""
-    import onnx
-    import onnxruntime as ort
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = str(Path(folder) / "model.onnx")
-        options = ort.SessionOptions()
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
-        options.optimized_model_filepath, options.log_severity_level = path, 3
-        ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        made = onnx.load(path)
-    del made.opset_import[:]
-    made.opset_import.extend(model.opset_import)
-    made.ir_version = model.ir_version
-    onnx.checker.check_model(made, full_check=True)
-    return made

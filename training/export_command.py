@@ -22,6 +22,7 @@ from edge.runtime import EngineError
 from export.budget import Budget, BudgetError, default_budget, parse_budget
 from export.bundle import write_bundle
 from export.lower import PRECISIONS, TARGETS, Lowered, Wish, lower
+from export.onnx_graph import ExportError
 from export.recorded import InputsError, stream_of
 from export.streams import Stream
 from firmware_bridge.recording import RecordingError
@@ -30,8 +31,8 @@ from training.datasets import DataMissing
 from training.export_streams import MAKERS, shipped_streams
 
 CALIBRATION = "calibration.json"
-FAILURES = (BudgetError, BundleError, CalibrationError, DataMissing, EngineError, InputsError,
-            OSError, RangeError, RecordingError, SpecError)  # fmt: skip
+FAILURES = (BudgetError, BundleError, CalibrationError, DataMissing, EngineError, ExportError,
+            InputsError, OSError, RangeError, RecordingError, SpecError)  # fmt: skip
 
 
 def add_args(p: argparse.ArgumentParser) -> None:
