@@ -101,7 +101,9 @@ def _sum(view: View) -> Iterator[Found]:
         if node.op_type != "Add" or any(n in view.fixed for n in node.input):
             continue
         sides = [view.through(name, DQ) is not None for name in node.input]
-        if any(sides) and not all(sides):
+        # A product's own sum needs no pair: it is added to in the kernel that made it.
+        fused = [any(view.through(name, p) for p in PRODUCTS) for name in node.input]
+        if any(sides) and not all(s or f for s, f in zip(sides, fused, strict=True)):
             yield Found(label(node), "one branch is quantised, the other is not")
 
 

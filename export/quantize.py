@@ -182,16 +182,21 @@ def between(model: Any, chosen: Collection[str]) -> list[str]:
 
 
 def _adds(model: Any, chosen: Collection[str]) -> list[str]:
-    """Additions right behind a chosen layer: the other branch needs a pair of its own, or the layer
-    before would write floats."""
+    """Additions of what a chosen layer made: each branch needs a pair, or the layer before it would
+    write floats."""
     made_by = {o: n for n in model.graph.node for o in n.output}
     constant = {i.name for i in model.graph.initializer}
+
+    def of_layer(name: str) -> bool:
+        node = made_by.get(name)
+        while node is not None and node.op_type in (*AFTER, "Resize", "MaxPool"):
+            node = made_by.get(node.input[0])
+        return node is not None and node.name in chosen
+
     return [
         n.name
         for n in model.graph.node
-        if n.op_type == "Add"
-        and not constant.intersection(n.input)
-        and any(i in made_by and made_by[i].name in chosen for i in n.input)
+        if n.op_type == "Add" and not constant.intersection(n.input) and any(map(of_layer, n.input))
     ]
 
 
