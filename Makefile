@@ -10,11 +10,12 @@ export SONOMYO_DATA
 export OMP_NUM_THREADS = 1
 export OPENBLAS_NUM_THREADS = 1
 
-.PHONY: help demo test lint clean  # not the benches: a phony target matches no pattern rule
+.PHONY: help demo test test-bindings lint clean  # not the benches: a phony target matches no pattern rule
 
 help:
 	@echo "make demo            the whole rig on real recordings: no hardware, GPU or network needed"
 	@echo "make test            the whole test suite"
+	@echo "make test-bindings   our TensorRT code beside TensorRT's own Python modules (downloads them)"
 	@echo "make lint            ruff and mypy --strict"
 	@echo "make bench-latency   sense-to-receiver latency, idle and under load (FULL=1: 10 minutes)"
 	@echo "make bench-accuracy  the shipped models on recordings they never saw, beside baselines"
@@ -23,6 +24,7 @@ help:
 	@echo "make bench-cnn       the ultrasound network: simulated cohort, real leg, segmenter, device (FULL=1: hours)"
 	@echo "make bench-lfads     activation from EMG: every method on known activation and movement, and its cost (FULL=1: hours)"
 	@echo "make bench-nmm       muscle physics beside OpenSim, deep muscles of simulated people, a hidden soleus (FULL=1: an hour)"
+	@echo "make bench-gpu       TensorRT engines on this machine's GPU: latency, our share of it, accuracy"
 	@echo "make bench-export    every shipped network in fewer bits: size, speed, error, drift (FULL=1: drift of the slow ones)"
 	@echo "make clean           remove the environment and everything generated"
 
@@ -31,6 +33,9 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
+
+test-bindings: $(VENV)/.dev
+	$(BIN)/python -m pytest -m bindings -rs tests/export/trt_bindings
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

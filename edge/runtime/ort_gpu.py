@@ -13,7 +13,6 @@ from edge.runtime.ort import CPU, OrtEngine
 from edge.runtime.settings import Runtime
 
 PROVIDERS = {"ort-cuda": "CUDAExecutionProvider", "ort-tensorrt": "TensorrtExecutionProvider"}
-TARGETS = {"ort-cuda": "cuda", "ort-tensorrt": "trt"}
 
 
 class OrtGpuEngine(OrtEngine):
@@ -24,7 +23,7 @@ class OrtGpuEngine(OrtEngine):
 
     def __init__(self, bundle: Bundle, runtime: Runtime):
         provider = PROVIDERS[runtime.engine]
-        network = bundle.network(TARGETS[runtime.engine], runtime.precision)
+        network = bundle.network("trt", runtime.precision)  # what is made for a GPU
         if provider not in ort.get_available_providers():
             raise EngineError(
                 f"this ONNX Runtime has no {provider}: install onnxruntime-gpu in place of "

@@ -38,27 +38,28 @@ class TrtEngine:
     """See ``edge.runtime.Engine``.  ``plan`` is a serialised engine; the buffers are pinned.
 
     Any thread may make it, another one run it, and a third close it, one after the other.
-    ``graphed`` says whether the network is replayed as a graph or launched kernel by kernel.
+    ``launch`` and ``wait`` are the halves of ``run``; they, ``gpu``, ``stream`` and TensorRT's
+    ``context`` are there to be measured.
     """
 
     def __init__(self, bundle: Bundle, plan: bytes, runtime: Runtime):
         trt = import_tensorrt()
-        self._gpu = open_gpu(runtime.wait)
+        self.gpu = open_gpu(runtime.wait)
         self._thread = 0  # that the driver knows the context of
         self._io = runtime.io
         self._graph: Graph | None = None
         # A stream; TensorRT's runtime, engine and execution context.
-        self._stream: Any = None
+        self.stream: Any = None
         self._runtime: Any = None
         self._engine: Any = None
-        self._context: Any = None
+        self.context: Any = None
         self._in: list[Tensor] = []
         self._out: list[Tensor] = []
-        with self._gpu.active():
+        with self.gpu.active():
             try:
                 self._open(trt, bundle, plan)
                 self._capture()
-            except self._gpu.cuda.Error as e:
+            except self.gpu.cuda.Error as e:
                 self._release()
                 raise EngineError(
                     f"the GPU cannot take {bundle.id} ({e}): is its memory used up by others?"
@@ -68,12 +69,17 @@ class TrtEngine:
                 raise
         self.inputs = {t.name: t.host for t in self._in}
         self.outputs = {t.name: t.host for t in self._out}
-        self.name = f"TensorRT {trt.__version__}, {self._gpu.name}"
+        self.name = f"TensorRT {trt.__version__}, {self.gpu.name}"
 
     @property
     def graphed(self) -> bool:
-        """Whether one call replays everything."""
+        """Whether one launch replays everything, or each copy and kernel is launched."""
         return self._graph is not None
+
+    @property
+    def mapped(self) -> bool:
+        """Whether the GPU reads and writes the host's memory, all of it, without copies."""
+        return all(t.device is None for t in (*self._in, *self._out))
 
     def warm_up(self) -> float:
         """Run until the time per call settles, then zero every buffer; the median time in ms."""
@@ -82,28 +88,28 @@ class TrtEngine:
     def run(self) -> None:
         """One inference from ``inputs`` to ``outputs``.  Raises EngineError and PyCUDA's errors."""
         if threading.get_ident() != self._thread:
-            self._gpu.bind()
+            self.gpu.bind()
             self._thread = threading.get_ident()
-        self._launch()
-        self._wait()
+        self.launch()
+        self.wait()
 
     def close(self) -> None:
         """Release the GPU's memory; may be called twice.  Who holds a buffer may still read it."""
-        if self._stream is not None:
-            with self._gpu.active():
+        if self.stream is not None:
+            with self.gpu.active():
                 self._release()
 
     def information(self) -> str:
         """TensorRT's own JSON on every layer."""
         trt = import_tensorrt()
-        with self._gpu.active():
+        with self.gpu.active():
             inspector = self._engine.create_engine_inspector()
             text: str = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
             del inspector
         return text
 
     def _open(self, trt: Any, bundle: Bundle, plan: bytes) -> None:
-        self._stream = self._gpu.cuda.Stream(_STREAM_NON_BLOCKING)
+        self.stream = self.gpu.cuda.Stream(_STREAM_NON_BLOCKING)
         self._runtime = trt.Runtime(logger(trt))
         # No local names for these: an exception would keep them beyond what they depend on.
         self._engine = self._runtime.deserialize_cuda_engine(plan)
@@ -123,23 +129,23 @@ class TrtEngine:
         into = [n for n in names if self._engine.get_tensor_mode(n) == trt.TensorIOMode.INPUT]
         out = [n for n in names if n not in into]
         check_contract(bundle.spec, {n: shapes[n] for n in into}, {n: shapes[n] for n in out})
-        self._context = self._engine.create_execution_context()
-        if self._context is None:
+        self.context = self._engine.create_execution_context()
+        if self.context is None:
             raise EngineError(f"{bundle.id}: too little GPU memory for the engine: {errors(trt)}")
-        self._in = [make_tensor(self._gpu, self._io, n, shapes[n]) for n in into]
-        self._out = [make_tensor(self._gpu, self._io, n, shapes[n]) for n in out]
+        self._in = [make_tensor(self.gpu, self._io, n, shapes[n]) for n in into]
+        self._out = [make_tensor(self.gpu, self._io, n, shapes[n]) for n in out]
         for t in (*self._in, *self._out):
-            if not self._context.set_tensor_address(t.name, t.address):
+            if not self.context.set_tensor_address(t.name, t.address):
                 raise EngineError(f"{bundle.id}: TensorRT refuses a buffer for {t.name!r}")
-        self._wait: Callable[[], None] = self._stream.synchronize
+        self.wait: Callable[[], None] = self.stream.synchronize
 
     def _enqueue(self) -> None:
         """Put copies and kernels on the stream, one after the other."""
-        cuda, stream = self._gpu.cuda, self._stream
+        cuda, stream = self.gpu.cuda, self.stream
         for t in self._in:
             if t.device is not None:
                 cuda.memcpy_htod_async(t.device, t.host, stream)
-        if not self._context.execute_async_v3(stream.handle):
+        if not self.context.execute_async_v3(stream.handle):
             raise EngineError(f"TensorRT cannot run the network: {errors(import_tensorrt())}")
         for t in self._out:
             if t.device is not None:
@@ -147,27 +153,27 @@ class TrtEngine:
 
     def _capture(self) -> None:
         """Run once, make a graph of it, and keep the graph only if it gives the same again."""
-        self._launch: Callable[[], None] = self._enqueue
+        self.launch: Callable[[], None] = self._enqueue
         rng = np.random.default_rng(SEED)
         for t in self._in:
             t.host[...] = rng.normal(size=t.host.shape)
         self._enqueue()  # the first time, TensorRT allocates: that cannot be captured
-        self._wait()
+        self.wait()
         wanted = [t.host.copy() for t in self._out]
         try:
-            handle = self._stream.handle
-            self._graph = Graph(self._gpu.driver, handle, self._enqueue)
+            handle = self.stream.handle
+            self._graph = Graph(self.gpu.driver, handle, self._enqueue)
             for t in self._out:
                 t.host.fill(np.nan)
             self._graph.launch()
-            self._wait()
-        except (EngineError, self._gpu.cuda.Error) as e:
+            self.wait()
+        except (EngineError, self.gpu.cuda.Error) as e:
             self._forget_graph(f"cannot be captured ({e})")
         else:
             same = (np.allclose(t.host, w, rtol=1e-3, atol=1e-6, equal_nan=True)
                     for t, w in zip(self._out, wanted, strict=True))  # fmt: skip
             if all(same):
-                self._launch = self._graph.launch
+                self.launch = self._graph.launch
             else:
                 self._forget_graph("does not give again what it gave")
         for t in (*self._in, *self._out):
@@ -181,18 +187,18 @@ class TrtEngine:
 
     def _release(self) -> None:
         """In the opposite order of making; pinned memory goes with the last who looks at it."""
-        self._launch = self._wait = _closed
+        self.launch = self.wait = _closed
         if self._graph is not None:
             self._graph.close()
             self._graph = None
-        self._context = None
+        self.context = None
         self._engine = None
         self._runtime = None
         for t in (*self._in, *self._out):
             if t.device is not None:
                 t.device.free()
         self._in, self._out = [], []
-        self._stream = None
+        self.stream = None
 
 
 def make_tensor(gpu: Gpu, io: str, name: str, shape: tuple[int, ...]) -> Tensor:

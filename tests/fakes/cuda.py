@@ -8,6 +8,7 @@ context on PyCUDA's stack aborts the process.  ``calls`` is what was done, in or
 
 import itertools
 import threading
+import time
 import types
 from ctypes import CFUNCTYPE, POINTER, c_char_p, c_int, c_uint, c_ulonglong, c_void_p
 
@@ -169,6 +170,22 @@ class FakeCuda:
                 cuda.say("retain")
                 return Context()
 
+        class Event:
+            def __init__(self):
+                cuda.require("make event")
+                self._at = 0.0
+
+            def record(self, stream):
+                stream.put(lambda: setattr(self, "_at", time.perf_counter()))
+                self._stream = stream
+
+            def synchronize(self):
+                self._stream.synchronize()
+
+            def time_till(self, later):
+                return 1000 * (later._at - self._at)
+
+        driver.Event = Event
         driver.Error, driver.LogicError, driver.Device = Error, LogicError, Device
         driver.init = lambda flags=0: cuda.say("init")
         driver.get_driver_version = lambda: cuda.driver
@@ -176,6 +193,7 @@ class FakeCuda:
         driver.host_alloc_flags = types.SimpleNamespace(PORTABLE=1, DEVICEMAP=2, WRITECOMBINED=4)
         driver.pagelocked_empty = self._pagelocked_empty
         driver.mem_alloc = self._mem_alloc
+        driver.mem_get_info = lambda: (8 << 30, 8 << 30)
         driver.memcpy_htod_async = self._htod
         driver.memcpy_dtoh_async = self._dtoh
         driver.Stream = self._stream
