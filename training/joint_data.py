@@ -34,6 +34,7 @@ class JointTrial:
     truth: F64  # envelopes that nobody measured, to score against; NaN where not known
     features_per_kg: F64  # what another kg in the hand would add to features and moment
     moment_per_kg: F64
+    start_s: float = 0.0  # of the first sample, by the clock of the trial's own files
 
     def loaded(self, load_kg: float) -> "JointTrial":
         """The same motion with another load: moment known, EMG not."""

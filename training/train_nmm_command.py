@@ -47,7 +47,7 @@ def train_nmm(data: str, out: Path | None, epochs: int | None, quick: bool) -> i
             read = [read_trial(fitted, t) for t in test]
             rows.append({"left_out": left, **_scores(joint, read, test)})
             for t, (envelope, moment_nm) in zip(test, read, strict=True):
-                write_sto(folder / f"{t.name}.sto", joint.names, t.rate_hz, envelope, moment_nm)
+                write_sto(folder / f"{t.name}.sto", joint.names, t, envelope, moment_nm)
         with console.status("all trials"):
             fitted = fit(trials, joint, run)
     except (ConfigError, OSError, ValueError, FloatingPointError) as e:
@@ -81,13 +81,17 @@ def folds(trials: Sequence[JointTrial]) -> Iterator[tuple[str, list[JointTrial],
 
 
 def write_sto(
-    path: Path, names: Sequence[str], rate_hz: float, envelope: F64, moment_nm: F64
+    path: Path, names: Sequence[str], t: JointTrial, envelope: F64, moment_nm: F64
 ) -> None:
-    """An OpenSim table of envelopes, 0..1, and the moment in N m."""
-    head = f"sonomyo\nnRows={len(envelope)}\nnColumns={len(names) + 2}\nendheader\n"
-    rows = np.column_stack([np.arange(len(envelope)) / rate_hz, envelope, moment_nm])
-    body = "\n".join("\t".join(f"{x:.6g}" for x in row) for row in rows)
-    path.write_text(head + "\t".join(["time", *names, "moment"]) + "\n" + body + "\n")
+    """An OpenSim table of envelopes, 0..1, and the moment in N m, by the clock of the trial."""
+    columns = ["time", *names, "moment"]
+    head = f"sonomyo\nnRows={len(envelope)}\nnColumns={len(columns)}\ninDegrees=no\nendheader\n"
+    time_s = t.start_s + np.arange(len(envelope)) / t.rate_hz
+    body = "\n".join(
+        "\t".join([f"{at:.15g}", *(f"{x:.6g}" for x in row)])  # a clock may count from 1970
+        for at, row in zip(time_s, np.column_stack([envelope, moment_nm]), strict=True)
+    )
+    path.write_text(head + "\t".join(columns) + "\n" + body + "\n", encoding="utf-8")
 
 
 def _scores(joint: Joint, read: Sequence[tuple[F64, F64]], test: Sequence[JointTrial]) -> Json:

@@ -18,7 +18,7 @@ def cut(t: JointTrial, start: int, stop: int, name: str | None = None) -> JointT
     for key, x in values.items():
         if isinstance(x, np.ndarray):
             values[key] = x[start:stop]
-    values["name"] = name or t.name
+    values["name"], values["start_s"] = name or t.name, t.start_s + start / t.rate_hz
     return JointTrial(**values)
 
 

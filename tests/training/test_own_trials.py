@@ -1,16 +1,24 @@
 """One's own trials: a simulated arm written as OpenSim's tables, and every way to get it wrong."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from edge.cli import main as sonomyo
 from edge.config import ConfigError
-from training.own_trials import TrialsError, load_own
+from training.fit_nmm import fit
+from training.joint_data import elbow_trial
+from training.nmm_config import NmmConfig, NmmRun
+from training.nmm_study import elbow_joint
+from training.own_checks import TrialsError, check_pull
+from training.own_trials import load_own
 from training.virtual_measure import SURFACE, measured_of
-from training.virtual_people import MUSCLES
+from training.virtual_people import EVERYBODY, MUSCLES
 
+START_S = 41.5  # a laboratory's clock rarely begins with the trial
 LIST = """
 [[neighbours]]
 muscle = "BRA"
@@ -38,7 +46,7 @@ def measured():
 
 @pytest.fixture
 def folder(tmp_path, measured):
-    m, at = measured, np.arange(len(measured.angle_rad)) / 100
+    m, at = measured, START_S + np.arange(len(measured.angle_rad)) / 100
     table(tmp_path / "curl.mot", {"time": at, "r_elbow_flex": np.rad2deg(m.angle_rad)},
           "inDegrees=yes")  # fmt: skip
     emg = {n: m.envelope[:, i] for i, n in enumerate(MUSCLES) if SURFACE[i]}
@@ -57,13 +65,14 @@ def test_angles_emg_and_moment_come_as_they_were_measured(folder, measured):
     bic = joint.names.index("BIClong")
     np.testing.assert_allclose(trial.envelope[:, bic], measured.envelope[:n, 3], atol=1e-5)
     assert np.isnan(trial.envelope[:, joint.names.index("BRA")]).all()
+    assert trial.start_s == START_S
     # Inverse dynamics of a usual forearm; this one weighs a little less or more.
     assert np.corrcoef(trial.moment_nm, measured.moment_nm[:n])[0, 1] > 0.99
 
 
-def change(folder, before, after):
+def change(folder, before, after, count=-1):
     path = folder / "trials.toml"
-    path.write_text(path.read_text().replace(before, after))
+    path.write_text(path.read_text().replace(before, after, count))
     return path
 
 
@@ -87,6 +96,52 @@ def test_a_moment_of_the_other_sign_is_refused(folder):
         load_own(path)
 
 
+@pytest.mark.parametrize("name", EVERYBODY)
+def test_the_sign_of_a_moment_is_seen_even_with_an_empty_hand(name):
+    joint = elbow_joint(name)
+    empty = [elbow_trial(m) for m in measured_of(name) if m.load_kg == 0.0]
+    check_pull(empty, ["right"] * 3, joint)
+    for t in empty:
+        with pytest.raises(TrialsError, match=r"turned: .* turn the sign of the moment's column"):
+            check_pull([replace(t, moment_nm=-t.moment_nm)], ["turned"], joint)
+
+
+def test_a_person_at_rest_has_no_sign_and_is_not_refused():
+    joint, t = elbow_joint("V6"), elbow_trial(measured_of("V6")[0])
+    check_pull([replace(t, moment_nm=np.full_like(t.moment_nm, 2.0))], ["still"], joint)
+
+
+def test_biceps_in_the_column_of_triceps_is_refused(folder):
+    path = folder / "curl_emg.sto"
+    other = {"BIClong": "TRIlat", "TRIlat": "BIClong", "BICshort": "TRIlong", "TRIlong": "BICshort"}
+    lines = path.read_text().splitlines()
+    lines[3] = "\t".join(other.get(c, c) for c in lines[3].split("\t"))
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(TrialsError, match="changed places in the EMG's columns"):
+        load_own(folder / "trials.toml")
+
+
+def test_the_elbow_rolls_on_by_its_own_weight(folder):
+    """In any order of muscles: dynamics forward undo those backward, and training uses them."""
+    order = '[joint]\naway = ["TRImed", "TRIlong", "TRIlat"]\nforearm_kg = 1.9\n[[neighbours]]'
+    (trial,), joint = load_own(change(folder, "[[neighbours]]", order, 1))
+    assert joint.names[:3] == ("TRImed", "TRIlong", "TRIlat")
+    angle, moment = torch.tensor(trial.angle_rad), torch.tensor(trial.moment_nm)
+    for got, wanted in zip(joint.paths(angle), (trial.length_mm, trial.arm_mm), strict=True):
+        np.testing.assert_allclose(got, wanted)
+    load_kg = torch.tensor(2.0, dtype=torch.float64)
+    acceleration = joint.accelerate(load_kg)(angle, moment)
+    np.testing.assert_allclose(acceleration, trial.features[:, 2], atol=1e-6)
+    network = NmmConfig(width=16, heads=2, blocks=1, hidden=16)
+    fitted = fit([trial], joint, NmmRun(network=network, epochs=1, alone=0.0, first_guess=False))
+    assert fitted.history[-1]["motion"] > 0
+
+
+def test_an_elbow_that_a_machine_may_move_does_not(folder):
+    _, joint = load_own(change(folder, "load_kg = 2.0", WITH_MOMENT))
+    assert joint.accelerate is None
+
+
 def test_degrees_taken_for_radians_are_refused(folder):
     path = folder / "curl.mot"
     path.write_text(path.read_text().replace("inDegrees=yes", "inDegrees=no"))
@@ -95,7 +150,7 @@ def test_degrees_taken_for_radians_are_refused(folder):
 
 
 def test_extension_as_positive_is_refused(folder, measured):
-    at = np.arange(len(measured.angle_rad)) / 100
+    at = START_S + np.arange(len(measured.angle_rad)) / 100
     table(folder / "curl.mot", {"time": at, "r_elbow_flex": -measured.angle_rad})
     with pytest.raises(TrialsError, match="or another sign"):
         load_own(folder / "trials.toml")
@@ -123,7 +178,7 @@ def test_what_does_not_fit_is_named(folder, before, after, message):
 
 
 def test_microvolts_are_no_envelopes(folder, measured):
-    at = np.arange(len(measured.angle_rad)) / 100
+    at = START_S + np.arange(len(measured.angle_rad)) / 100
     table(folder / "curl_emg.sto", {"time": at, "BIClong": 300 * measured.envelope[:, 3]})
     with pytest.raises(TrialsError, match="divide by MVC first"):
         load_own(folder / "trials.toml")

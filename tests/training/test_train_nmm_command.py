@@ -1,6 +1,7 @@
 """``sonomyo train nmm`` end to end on a simulated person, in token epochs."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,8 +9,9 @@ import pytest
 from edge.cli import main as sonomyo
 from training.joint_data import elbow_trial
 from training.sto import read_sto
-from training.train_nmm_command import folds
+from training.train_nmm_command import folds, write_sto
 from training.virtual_measure import measured_of
+from training.virtual_people import MUSCLES
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +32,37 @@ def test_with_one_load_every_trial_is_left_out_and_one_trial_is_refused(trials):
     assert [left for left, _, _ in folds(light)] == [t.name for t in light]
     with pytest.raises(ValueError, match="at least two"):
         list(folds(light[:1]))
+
+
+@pytest.fixture(params=[0.0, 41.53, 1.7e9 + 0.25])
+def written(request, tmp_path, trials):
+    """A table of one trial, whose laboratory's clock began at some time."""
+    trial = replace(trials[0], start_s=request.param)
+    write_sto(tmp_path / "t.sto", MUSCLES, trial, trial.truth, trial.moment_nm)
+    return tmp_path / "t.sto", trial
+
+
+def test_a_table_is_by_the_clock_of_its_trial(written):
+    path, trial = written
+    got = read_sto(path)
+    wanted_s = trial.start_s + np.arange(len(trial.truth)) / 100
+    np.testing.assert_allclose(got["time"], wanted_s, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(got["BRA"], trial.truth[:, -1], rtol=1e-5)
+    np.testing.assert_allclose(got["moment"], trial.moment_nm, rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.opensim
+def test_opensim_reads_the_table(written):
+    opensim = pytest.importorskip("opensim", reason="the OpenSim package is not installed")
+    path, trial = written
+    got = opensim.TimeSeriesTable(str(path))
+    assert got.getColumnLabels() == (*MUSCLES, "moment")
+    assert got.getTableMetaDataString("inDegrees") == "no"
+    time_s = np.array(got.getIndependentColumn())
+    assert time_s[0] == pytest.approx(trial.start_s, abs=1e-6)
+    np.testing.assert_allclose(np.diff(time_s), 0.01, atol=1e-6)
+    moment = got.getDependentColumn("moment").to_numpy()
+    np.testing.assert_allclose(moment, trial.moment_nm, rtol=1e-5, atol=1e-9)
 
 
 @pytest.mark.slow
