@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from edge.bundle import Bundle
 from edge.clock import now_ns
+from edge.evenness import Evenness, wants_even
 from edge.joint import Joint
 from edge.preprocess import EmgPipeline, UsPipeline
 from edge.runtime import Engine, open_engine
@@ -105,11 +106,13 @@ class Estimator:
         self._states = [
             (self.engine.inputs[s.input], self.engine.outputs[s.output]) for s in spec.states
         ]
+        self._evenness = Evenness(spec.period_ms) if wants_even(spec) else None
         self.fail()
         self.us_used_ns = self.emg_used_ns = UNKNOWN_NS  # newest datum behind the values
         self.angle_used_ns = self.load_used_ns = UNKNOWN_NS
         self._angle_ns = self._load_ns = UNKNOWN_NS  # of what lies before the network now
         self.dropped_hops = 0
+        self.uneven_steps = 0  # on angles that did not come evenly
         self.fault = False  # implausible or doubtful values, or inputs that are no muscle's
         self.infer_start_ns = 0  # when the engine first ran in the last update; 0 = it did not
         self._frame_seq = -1
@@ -157,7 +160,8 @@ class Estimator:
         """Infer on the newest frame as ``look`` made it and on all new hops; True: new values.
 
         A model of neither steps once per call.  Without the angle or load that a model takes, or
-        beyond where it was validated, it does not step, and its past ends.
+        beyond where it was validated, it does not step, and its past ends.  On angles that came
+        unevenly it steps, and all it says is a fault until it has settled again.
         """
         self.infer_start_ns = 0
         fresh = frame is not None and frame.seq != self._frame_seq
@@ -204,6 +208,7 @@ class Estimator:
         """Put angle and load before the network; False: unknown, or where it was never validated.
 
         After a hole in them, and where ticks drive after a skipped one, the past is worth nothing.
+        Angles that came unevenly are in doubt until they are forgotten.
         """
         joint = joint or Joint(self._tick)
         known = True
@@ -222,6 +227,9 @@ class Estimator:
         skipped = self._ticked and joint.tick != self._tick + 1
         if known and (skipped or not self._known):
             self._forget()
+        if known and self._evenness and not self._evenness.take(joint.tick, self._angle_ns):
+            self.uneven_steps += 1
+            self._doubtful = max(self._doubtful, 1 + max(self._settle, self._delay))
         self._known, self._tick = known, joint.tick
         return known
 
@@ -236,6 +244,8 @@ class Estimator:
         """The recurrent state begins from nothing, and what it says next with it."""
         for into, _ in self._states:
             into.fill(0)
+        if self._evenness:
+            self._evenness.forget()
         self._doubtful = max(self._doubtful, self._settle)
 
     def fail(self) -> None:

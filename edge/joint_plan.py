@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from edge.config import Config, ConfigError
+from edge.evenness import LIMIT, wants_even
 from models.spec import ModelSpec
 
 
@@ -90,6 +91,13 @@ def _output(name: str, specs: Sequence[ModelSpec]) -> tuple[int, int]:
         raise ConfigError(f"{where} is in {unit}, not in deg; angles known: {known or 'none'}")
     if any(i.source == "angle" for i in spec.inputs):
         raise ConfigError(f"{where}: {spec.name} takes the angle itself: choose another model's")
+    for taker in specs:
+        if wants_even(taker) and spec.period_ms >= (most_ms := LIMIT * taker.period_ms):
+            raise ConfigError(
+                f"{where}: {spec.name} steps every {spec.period_ms:g} ms, and {taker.name} needs an"
+                f" angle within every {most_ms:g} ms, or all it says is FAULT: choose a faster"
+                ' model\'s, or "encoder"'
+            )
     return model, output
 
 

@@ -18,11 +18,17 @@ class JointSource:
     angle: Source = nothing
     load: Source = nothing
     inboxes: list[Inbox] = field(default_factory=list)
+    estimators: Sequence[Estimator] = ()
 
     @property
     def counters(self) -> dict[str, int]:
-        """Measurements that came after a newer one, or a second time."""
-        return {"outdated": sum(i.angle.outdated + i.load.outdated for i in self.inboxes)}
+        """Measurements that came after a newer one, or a second time; steps of models on
+        angles that did not come evenly.
+        """
+        return {
+            "outdated": sum(i.angle.outdated + i.load.outdated for i in self.inboxes),
+            "uneven": sum(e.uneven_steps for e in self.estimators),
+        }
 
 
 def open_joint(
@@ -32,7 +38,7 @@ def open_joint(
 
     What no model takes it leaves alone: a recording may want a torque that a model could not use.
     """
-    source = JointSource()
+    source = JointSource(estimators=estimators)
     inboxes: dict[str, Inbox] = {}
     angle = any(e.uses_angle for e in estimators)
     load = any(e.uses_load for e in estimators)

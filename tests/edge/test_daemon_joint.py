@@ -5,6 +5,7 @@ The bundle gives the angle's change since its last step, and angle times load.
 
 import os
 import time
+from itertools import takewhile
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from models.spec import SpecError
 
 WAVE = 60 + 30 * np.sin(np.arange(0, 2 * np.pi, 0.05))
 BROKEN = np.r_[WAVE[:60], np.full(30, np.nan)]  # at 100 Hz: 0.3 s of silence after each 0.6 s
+STALLS = np.r_[WAVE[:60], np.full(3, np.nan)]  # three angles of each 0.63 s are missing
 TIMING = Timing(max_us_age_ms=500, max_angle_age_ms=100)
 CALM = Flag.UNCALIBRATED
 
@@ -113,6 +115,37 @@ def test_an_encoder_with_holes_is_flagged_in_them_settles_after_them_and_replays
     report = replay(recording, estimators_of(recording, []))
     assert report.states > 100
     assert (report.different, report.gaps) == (0, 0)
+
+
+def held_twice(rows, settles=2):
+    """Ticks whose angle had been read twice before, and those that still remember it."""
+    at = dict(zip(rows["tick"].tolist(), rows["angle_t_ns"].tolist(), strict=True))
+    held = [k for k in at if at[k] != UNKNOWN_NS and at[k] == at.get(k - 1) == at.get(k - 2)]
+    remember = set()
+    for k in held:
+        after = range(k, k + 1 + settles)
+        remember |= set(takewhile(lambda t: at.get(t, UNKNOWN_NS) != UNKNOWN_NS, after))
+    return held, remember
+
+
+def test_an_encoder_that_stalls_is_a_fault_and_replays_and_the_daemon_says_so(arm, port, say):
+    daemon = arm(record=True, load="2 kg")
+    say(STALLS)
+    # An angle is now and then read twice: that is no fault.
+    assert wait(lambda: daemon.counters()["joint.uneven"] > 100 and len(good(port.states)) > 50)
+    assert "'joint.uneven': " in daemon.status()
+    daemon.end()
+    recording = open_recording(daemon.recorder.path)
+    held, remember = held_twice(recording.joint())
+    assert len(held) > 5
+    for s in recording.states():
+        if s.seq in remember and not s.flags & Flag.LATE:  # a late one is of before
+            assert s.flags & Flag.FAULT
+    report = replay(recording, estimators_of(recording, []))
+    assert (report.different, report.gaps) == (0, 0)
+    blind = estimators_of(recording, [])
+    blind[0]._evenness = None
+    assert replay(recording, blind).different > 0
 
 
 def test_an_encoder_that_falls_silent_goes_stale_and_is_used_again_once_settled(arm, port, say):

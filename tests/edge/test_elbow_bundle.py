@@ -26,6 +26,7 @@ from training.virtual_measure import segment_of
 NAME = "elbow-nmm"
 TIMING = Timing(max_angle_age_ms=100)
 TICKS_S = 100
+TICK_NS = 10_000_000
 TORQUE, BRACHIALIS = 6, 0
 
 
@@ -85,12 +86,14 @@ def wanted_nm(angle_deg, load_kg):
     return inverse_dynamics_nm(*parts, load_kg, segment_of("V6")).numpy()
 
 
-def say(angles_deg, loads_kg):
-    """Values, SD and fault of the shipped network at every tick."""
+def say(angles_deg, loads_kg, of=None):
+    """Values, SD and fault of the shipped network at every tick, on the angle of tick ``of``."""
     e = Estimator(load_bundle(NAME), Sources(angle=True, load=True))
     rows = []
-    for k, (q, m) in enumerate(zip(angles_deg, loads_kg, strict=True)):
-        e.update(None, (), (), Joint(k, Reading(float(q), k), Reading(float(m), k)))
+    of = np.arange(len(angles_deg)) if of is None else of
+    for k, (q, m, j) in enumerate(zip(angles_deg[of], loads_kg, of.tolist(), strict=True)):
+        angle, load = Reading(float(q), j * TICK_NS), Reading(float(m), k * TICK_NS)
+        e.update(None, (), (), Joint(k, angle, load))
         rows.append((e.values.copy(), e.sd.copy(), e.fault))
     e.close()
     return tuple(map(np.array, zip(*rows, strict=True)))
@@ -153,3 +156,22 @@ def test_what_makes_the_doubt_useless_is_a_fault(reference):
         _, sd, fault = say(angle, load)
         assert fault[310:400].any()
         assert (sd[310:400].max(0) > 1.5 * reference["sd"].min(0)).all()
+
+
+def test_an_encoder_that_stalls_for_30_ms_is_far_off_and_never_without_a_fault(trial):
+    settles = round(load_bundle(NAME).spec.settle_ms / 10)
+    before = settles + 20
+    speed = np.abs(np.convolve(np.diff(trial.deg), np.ones(11), "same"))
+    fastest = before + int(np.argmax(speed[before : -2 * before]))
+    deg = trial.deg[fastest - before : fastest + settles + 40]
+    loads, of = np.full(len(deg), 2.0), np.arange(len(deg))
+    values, _, fault = say(deg, loads)
+    assert not fault[settles:].any()
+    of[before : before + 3] = before - 1
+    stalled, sd, fault = say(deg, loads, of)
+    off = np.abs(stalled - values) / sd
+    assert off[:, TORQUE].max() > 1
+    assert off[~fault].max() < 0.5
+    assert not fault[settles : before + 1].any()
+    assert fault[before + 1 : before + 3 + settles].all()
+    assert not fault[-10:].any()

@@ -1,10 +1,14 @@
 """Models of joint angle and load: a step a tick, and no past beyond a hole."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from edge.bundle import load_bundle
 from edge.estimate import Estimator, Sources
+from edge.evenness import SPAN
 from edge.joint import Joint, Reading
 from firmware_bridge.types import UNKNOWN_NS, Chunk
 from models.spec import SpecError
@@ -79,6 +83,50 @@ def test_a_step_that_failed_is_a_hole_too(arm):
     step(arm, at(4, 30.0))
     assert arm.values[0] == 30.0
     assert arm.fault
+
+
+def stalled(e, held):
+    """Faults of 60 ticks, 2 deg each; from 30 on ``held`` of them have the angle of 29 again."""
+    faults = []
+    for tick in range(60):
+        of = 29 if 30 <= tick < 30 + held else tick
+        assert step(e, replace(at(tick), angle=at(of, 20.0 + 2.0 * of).angle))
+        faults.append(e.fault)
+    return faults
+
+
+def test_an_angle_that_is_read_twice_is_let_pass(arm):
+    assert not any(stalled(arm, 1)[2:])
+    assert arm.uneven_steps == 0
+
+
+@pytest.mark.parametrize("held", [2, 3, 4])
+def test_an_encoder_that_stalls_is_a_fault_until_the_model_has_settled_again(arm, held):
+    faults = np.flatnonzero(stalled(arm, held)).tolist()
+    last = 30 + held - 1 + SPAN - 1  # the last that is compared with an angle that was held
+    settles = 2
+    # Tick 30 cannot be told from one whose angle is read twice.
+    assert faults == [0, 1, *range(31, last + 1 + settles)]
+    assert arm.uneven_steps == last - 30
+
+
+def test_a_load_may_be_repeated_for_ever(arm):
+    for tick in range(40):
+        step(arm, replace(at(tick, 30.0), load=at(0).load))
+    assert not arm.fault
+
+
+def test_a_model_of_samples_may_be_given_one_angle_for_many_steps(lifter):
+    """It is not told that its angles are a step apart."""
+    index = json.loads((lifter / "bundle.json").read_text())
+    index["spec"]["inputs"][1]["source"] = "angle"
+    (lifter / "bundle.json").write_text(json.dumps(index))
+    e = Estimator(load_bundle(str(lifter)), SOURCES)
+    for tick in range(6):
+        chunk = Chunk((tick + 1) * 10 * MS, tick * 10, 1000.0, np.ones((10, 1), np.float32))
+        assert e.update(None, (), e.hear(chunk), replace(at(tick), angle=at(0, 3.0).angle))
+        assert not e.fault
+    assert e.uneven_steps == 0
 
 
 @pytest.mark.parametrize(
