@@ -170,7 +170,7 @@ def test_the_joint_of_a_hidden_muscle():
     except DataMissing as e:
         pytest.skip(str(e))
     assert soleus.names == MUSCLES
-    assert soleus.neighbours == {"soleus_r": ("med_gas_r",)}
+    assert soleus.neighbours == {"soleus_r": ("med_gas_r", "lat_gas_r")}
     assert shin.neighbours == {}
     assert soleus.muscle.f_max_n[0] == pytest.approx(3549)
 
