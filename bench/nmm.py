@@ -16,6 +16,7 @@ import torch
 
 from bench.nmm_figures import draw_deep, draw_methods
 from bench.nmm_physics import physics_part, speed_part
+from bench.nmm_real import recordings_part
 from bench.nmm_recovery import recovery_part
 from bench.nmm_stored import (
     PARTS,
@@ -50,7 +51,7 @@ def main() -> int:
     try:
         if FULL:
             run_all()
-        tables = [physics_part(), speed_part(), *virtual_parts(), without_part(), real_part(),
+        tables = [physics_part(), speed_part(), *virtual_parts(), without_part(), real_part(), recordings_part(),
                   again_part()]  # fmt: skip
     except DataMissing as e:
         print(f"bench.nmm: {e}", file=sys.stderr)
