@@ -51,8 +51,10 @@ def main() -> int:
     try:
         if FULL:
             run_all()
-        tables = [physics_part(), speed_part(), *virtual_parts(), without_part(), real_part(), recordings_part(),
-                  again_part()]  # fmt: skip
+        tables = [
+            *(physics_part(), speed_part(), *virtual_parts(), without_part()),
+            *(real_part(), recordings_part(), again_part()),
+        ]
     except DataMissing as e:
         print(f"bench.nmm: {e}", file=sys.stderr)
         return 2
