@@ -22,7 +22,7 @@ _MALFORMED = (
     zipfile.BadZipFile, zlib.error, struct.error, EOFError, OverflowError, RuntimeError,
 )  # fmt: skip
 _MAX_DIRECTORY = MAX_MEMBERS * 256
-_SLACK = 1 << 20  # a small archive may unpack to this much, however well it is packed
+_SLACK = 16 << 20  # an archive may unpack to this much, however well it is packed
 
 
 def plain_name(name: str) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from edge.bundle import CARD, INDEX, MODEL, Bundle, BundleError, file_hash, load_bundle
+from edge.bundle import CARD, INDEX, MODEL, REFERENCE, Bundle, BundleError, file_hash, load_bundle
 from edge.bundle_index import FORMAT, SIGNATURE, Network
 from models.spec import ModelSpec
 
@@ -22,11 +22,11 @@ def write_bundle(
     extra: Mapping[str, str | bytes],
     networks: Sequence[Network] = (),
 ) -> Bundle:
-    """Seal ``folder``, which already has its networks; ``extra`` are more files by name.
+    """Seal ``folder``, which already has its networks and, if there is one, its REFERENCE.
 
-    ``networks`` are those besides MODEL.  The index goes last: a folder without one is not a
-    bundle; what was sealed before loses its signature.  Returns it as read back; raises
-    BundleError when a network is missing.
+    ``networks`` are those besides MODEL; ``extra`` are more files by name.  The index goes last: a
+    folder without one is not a bundle; what was sealed before loses its signature.  Returns it as
+    read back; raises BundleError when a network is missing.
     """
     files = (MODEL, *(n.file for n in networks))
     for name in files:
@@ -34,12 +34,14 @@ def write_bundle(
             raise BundleError(f"{folder} has no {name}: export the network there first")
     for name in (INDEX, SIGNATURE):
         (folder / name).unlink(missing_ok=True)
-    for name, content in {CARD: card, **extra}.items():
+    more = {CARD: card, **extra}
+    for name, content in more.items():
         (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
+    names = {*files, *more, *([REFERENCE] if (folder / REFERENCE).is_file() else [])}
     index = {
         "format": FORMAT,
         "spec": json.loads(spec.to_json()),
-        "files": {name: file_hash(folder / name) for name in (*files, CARD, *extra)},
+        "files": {name: file_hash(folder / name) for name in sorted(names)},
         "networks": {n.file: _row(n) for n in networks},
     }
     (folder / INDEX).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")

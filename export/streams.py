@@ -27,6 +27,11 @@ class Stream:
     def __len__(self) -> int:
         return len(next(iter(self.inputs.values())))
 
+    def steps(self) -> Iterator[dict[str, F32]]:
+        """What goes in, step after step."""
+        for k in range(len(self)):
+            yield {name: x[k] for name, x in self.inputs.items()}
+
     def part(self, where: slice) -> "Stream":
         """Some consecutive steps."""
         truth = None if self.truth is None else self.truth[where]
@@ -54,7 +59,7 @@ def play(network: Network, spec: ModelSpec, stream: Stream, keep_rows: bool = Fa
     """Every step of ``stream``, states carried on from zero."""
     states = {s.input: np.zeros(s.shape, np.float32) for s in spec.states}
     values, sds, maps, rows = [], [], [], []
-    for given in _steps(stream):
+    for given in stream.steps():
         feed = {**given, **states}
         if keep_rows:
             rows.append(feed)
@@ -114,8 +119,3 @@ def side_by_side_ms(
             network(row)
             found[name].append((time.perf_counter_ns() - start_ns) * 1e-6)
     return {n: np.array(t) for n, t in found.items()}
-
-
-def _steps(stream: Stream) -> Iterator[dict[str, F32]]:
-    for k in range(len(stream)):
-        yield {name: x[k] for name, x in stream.inputs.items()}

@@ -1,15 +1,15 @@
 """Activation on the device: a twin, or LFADS over the last window, as a bundle of one person."""
 
-import logging
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from edge.bundle import MODEL, Bundle
+from edge.bundle import MODEL, REFERENCE, Bundle
 from export.bundle import write_bundle
 from export.onnx import export_onnx
+from export.reference import torch_reference
 from firmware_bridge.types import Output
 from models.lfads import Lfads
 from models.spec import ModelSpec, State
@@ -22,8 +22,6 @@ from training.lfads_config import Device
 from training.lfads_person import Person
 from training.lfads_streams import scaling
 from training.metrics import Score, scores
-
-log = logging.getLogger(__name__)
 
 F64 = NDArray[np.float64]
 EXAMPLES = 8
@@ -145,6 +143,6 @@ def _heard(person: Person) -> NDArray[np.float32]:
 def _written(
     folder: Path, net: nn.Module, spec: ModelSpec, examples: list[dict[str, NDArray[np.float32]]]
 ) -> Bundle:
-    worst = export_onnx(net, spec, examples, folder / MODEL)
-    log.info("exported: ONNX Runtime and PyTorch differ by %.2g at most", worst)
+    export_onnx(net, spec, examples, folder / MODEL)
+    (folder / REFERENCE).write_bytes(torch_reference(net, spec, examples))
     return write_bundle(folder, spec, "", {})

@@ -17,14 +17,15 @@ from rich.table import Table
 
 from calibration.phases import CalibrationError
 from calibration.ranges import METHODS, RangeError
-from edge.bundle import CARD, MODEL, Bundle, BundleError, load_bundle
+from edge.bundle import CARD, MODEL, REFERENCE, Bundle, BundleError, load_bundle
 from edge.runtime import EngineError
 from export.budget import Budget, BudgetError, default_budget, parse_budget
 from export.bundle import write_bundle
 from export.lower import PRECISIONS, TARGETS, Lowered, Wish, lower
 from export.onnx_graph import ExportError
 from export.recorded import InputsError, stream_of
-from export.streams import Stream
+from export.reference import reference_of
+from export.streams import OrtNetwork, Stream
 from firmware_bridge.recording import RecordingError
 from models.spec import SpecError
 from training.datasets import DataMissing
@@ -128,6 +129,9 @@ def write(bundle: Bundle, found: Lowered, budget: Budget, out: Path) -> Bundle:
         gone = {"bundle.json", "bundle.sig", MODEL, CARD, CALIBRATION}
         gone |= {n.file for n in bundle.networks}
         extra: dict[str, str | bytes] = {k: v for k, v in bundle.files.items() if k not in gone}
+        if REFERENCE not in extra:  # for those who run the new networks on another processor
+            full = OrtNetwork(bundle.files[MODEL])
+            extra[REFERENCE] = reference_of(full, bundle.spec, found.material.judge[0].steps())
         extra[CALIBRATION] = json.dumps(calibration(found, budget), indent=1) + "\n"
         networks = found.networks()
         for network, data in networks:

@@ -1,14 +1,14 @@
 """Recipe of ``calf-state``: muscle state of anybody's calf, learned on simulated people."""
 
-import logging
 from pathlib import Path
 
 import numpy as np
 
 from calibration.prior import FILE as PRIOR
-from edge.bundle import MODEL, Bundle, load_bundle
+from edge.bundle import MODEL, REFERENCE, Bundle, load_bundle
 from export.bundle import write_bundle
 from export.onnx import export_onnx
+from export.reference import torch_reference
 from firmware_bridge.types import Output
 from models.committee import Committee
 from models.segmenter import MAPS
@@ -32,8 +32,6 @@ from training.state_config import StateRun, load_run, member_runs
 from training.state_data import MEAN, STD, StateData
 from training.state_material import maps_of, material
 from training.train_state_command import token, train_state
-
-log = logging.getLogger(__name__)
 
 # Who does not know better than 2 SD of everybody knows nothing: the device flags it FAULT.
 OUTPUTS = (
@@ -70,8 +68,8 @@ def train_calf_state(folder: Path, quick: bool = False) -> Bundle:
     net = UltrasoundNet(segmenter, Committee(members)).eval()
     pictures = m.data.images[:: max(1, len(m.data.images) // 8)]
     examples = [{"image": ((p.astype(np.float32) - MEAN) / STD)[None, None]} for p in pictures]
-    worst = export_onnx(net, SPEC, examples, folder / MODEL)
-    log.info("exported: ONNX Runtime and PyTorch differ by %.2g at most", worst)
+    export_onnx(net, SPEC, examples, folder / MODEL)
+    (folder / REFERENCE).write_bytes(torch_reference(net, SPEC, examples))
     return _sealed(folder, run, work, m.data, _facts(run, runs), prior=not quick)
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from edge.bundle import MODEL, Bundle
+from edge.bundle import MODEL, REFERENCE, Bundle
 from export.bundle import write_bundle
 from export.onnx import export_onnx
+from export.reference import torch_reference
 from firmware_bridge.types import Output
 from models.spec import Input, ModelSpec, State, Step
 from training.baselines import ENVELOPE, emg_baseline, lagged
@@ -80,8 +81,9 @@ def train_ta_emg(folder: Path, quick: bool = False) -> Bundle:
     train, test = ta_steps(names, FEATURES), ta_steps(test_names, FEATURES)
     net, _ = fit_emg_gru(train, fit)
     net.doubt.copy_(torch.from_numpy(_cross_doubt(train, fit)))
-    worst = export_onnx(net, spec, _examples(test, fit), folder / MODEL)
-    log.info("exported: ONNX Runtime and PyTorch differ by %.2g at most", worst)
+    examples = _examples(test, fit)
+    export_onnx(net, spec, examples, folder / MODEL)
+    (folder / REFERENCE).write_bytes(torch_reference(net, spec, examples))
     network = score_steps(write_bundle(folder, spec, "", {}), test)
     linear = score_baseline(ta_steps(names, ENVELOPE), ta_steps(test_names, ENVELOPE))
     return write_bundle(

@@ -3,16 +3,16 @@
 Networks that read the leg they were trained on, and know what they do not know.
 """
 
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from edge.bundle import MODEL, Bundle
+from edge.bundle import MODEL, REFERENCE, Bundle
 from export.bundle import write_bundle
 from export.onnx import export_onnx
+from export.reference import torch_reference
 from firmware_bridge.types import Output
 from models.spec import ModelSpec
 from training.augment import Augment
@@ -28,8 +28,6 @@ from training.splits import MG_EVAL, MG_TRAIN
 from training.state_config import StateRun, load_run
 from training.state_data import U8
 from training.train_state_command import token
-
-log = logging.getLogger(__name__)
 
 # A value outside is no ankle, and a larger SD is no estimate: the device flags either FAULT.
 OUTPUTS = (
@@ -123,8 +121,8 @@ def _make(
 ) -> Bundle:
     net = Leg(train, run, _unseen).settled(train, members).eval()
     examples = [{"image": image[None]} for image in test.images[:: max(1, len(test.images) // 8)]]
-    worst = export_onnx(net, spec, examples, folder / MODEL)
-    log.info("exported: ONNX Runtime and PyTorch differ by %.2g at most", worst)
+    export_onnx(net, spec, examples, folder / MODEL)
+    (folder / REFERENCE).write_bytes(torch_reference(net, spec, examples))
     network = score_frames(write_bundle(folder, spec, "", {}), test)
     linear = score_baseline(train, test)
     text = card(facts, spec, network, linear)
