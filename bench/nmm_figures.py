@@ -25,7 +25,7 @@ def draw_methods(nrmse: Mapping[str, Mapping[str, float]], titles: Mapping[str, 
         ax.barh(at + 0.2 - 0.4 * k, values, 0.38, label=muscle)
     ax.set_yticks(at, [titles[m] for m in nrmse])
     ax.invert_yaxis()
-    ax.set_xlabel("NRMSE of the envelope nobody measured (SIMULATED people, unseen load)")
+    ax.set_xlabel("NRMSE of unmeasured envelopes, SIMULATED people")
     ax.legend()
     return _saved(fig, "nmm_methods.png")
 
