@@ -24,6 +24,7 @@ help:
 	@echo "make bench-cnn       the ultrasound network: simulated cohort, real leg, segmenter, device (FULL=1: hours)"
 	@echo "make bench-lfads     activation from EMG: every method on known activation and movement, and its cost (FULL=1: hours)"
 	@echo "make bench-nmm       muscle physics beside OpenSim, deep muscles of simulated people, a hidden soleus (FULL=1: an hour)"
+	@echo "make bench-encoder   what an encoder that stalls, or keeps other time, costs elbow-nmm"
 	@echo "make bench-gpu       TensorRT engines on this machine's GPU: latency, our share of it, accuracy"
 	@echo "make bench-export    every shipped network in fewer bits: size, speed, error, drift (FULL=1: drift of the slow ones)"
 	@echo "make clean           remove the environment and everything generated"

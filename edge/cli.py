@@ -15,6 +15,8 @@ COMMANDS = {
     "measure": ("edge.measure_command", "muscle thickness, pennation and fascicles in pictures"),
     "check": ("edge.check", "validate a configuration and reach every device in it"),
     "listen": ("edge.listen", "be the rehab device: decode packets and show a live table"),
+    "export": ("training.export_command", "a model's network in fewer bits, within a budget"),
+    "compare": ("training.compare_command", "a bundle's networks beside each other; a gate"),
     "build-engine": ("export.build_command", "TensorRT engines for this machine, from bundles"),
     "bundle": ("export.bundle_command", "pack, unpack, verify and sign bundles; keys to sign with"),
     "personalise": ("export.personalise_command", "a model for one wearer, from a routine"),

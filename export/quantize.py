@@ -9,6 +9,7 @@ between a layer and its activation, and, in 8.x, scales in float32.
 Neither touches what is carried from step to step: rounding it would add up.
 """
 
+import logging
 import math
 from collections.abc import Collection, Sequence
 from copy import copy as copy_of
@@ -83,7 +84,12 @@ def quantised(model: Any, ranges: Any, target: Target, chosen: Collection[str]) 
         QuantType.QInt8 if target == "trt" else QuantType.QUInt8,
         _with_copies(ranges, copies), nodes, [], [*LAYERS, *CARRIERS], extra,
     )  # fmt: skip
-    quantiser.quantize_model()
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # it advises against biases that are no constants
+    try:
+        quantiser.quantize_model()
+    finally:
+        logging.disable(before)
     made = quantiser.model.model
     _without_copies(made, copies)
     quantiser.model.topological_sort()
