@@ -22,9 +22,11 @@ class Difference:
     by_output: Mapping[str, tuple[float, str]]  # name: largest difference, and its unit
 
     def __str__(self) -> str:
+        if self.ulps == 0:
+            return "the same bits"
         parts = [f"{name} {worst:.2g} {unit}" for name, (worst, unit) in self.by_output.items()]
-        bits = "bit for bit" if self.ulps == 0 else f"{self.relative:.2g} of the largest output"
-        return ", ".join([bits, *parts])
+        told = f" ({', '.join(parts)})" if parts else ""
+        return f"at most {self.relative:.2g} of the largest output{told}"
 
 
 def difference(spec: ModelSpec | None, pairs: Sequence[tuple[Arrays, Arrays]]) -> Difference:
