@@ -4,7 +4,9 @@ A device reads it through ONNX Runtime, ``session.get_modelmeta().custom_metadat
 """
 
 from importlib import metadata
+from pathlib import Path
 
+import onnx
 from onnx import ModelProto
 
 from export.onnx_graph import ExportError
@@ -24,6 +26,13 @@ def embed(model: ModelProto, spec: ModelSpec) -> None:
     for key, value in {**kept, SPEC: spec.to_json()}.items():
         model.metadata_props.add(key=key, value=value)
     model.producer_name, model.producer_version = PRODUCER, metadata.version("sonomyo")
+
+
+def stamp(path: Path, spec: ModelSpec) -> None:
+    """The same in the file at ``path``."""
+    model = onnx.load(str(path))
+    embed(model, spec)
+    onnx.save(model, str(path))
 
 
 def spec_of(model: ModelProto) -> ModelSpec | None:

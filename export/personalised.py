@@ -14,6 +14,7 @@ from edge.bundle import CARD, MODEL, Bundle, BundleError, load_bundle
 from edge.bundle_index import Error, Network
 from export.bundle import write_bundle
 from export.onnx_affine import Affine, append_affine
+from export.onnx_spec import stamp
 from firmware_bridge.recording import Recording
 from firmware_bridge.types import Output
 from models.spec import ModelSpec
@@ -81,6 +82,7 @@ def write_personalised(
             folder.mkdir()
             for n in bundle.networks:
                 append_affine(bundle.files[n.file], folder / n.file, changes)
+                stamp(folder / n.file, spec)
             card = bundle.text(CARD) + section(m, recording, people)
             networks = [_rescaled(n, m) for n in bundle.networks if n.file != MODEL]
             made = write_bundle(folder, spec, card, extra, networks)

@@ -20,6 +20,7 @@ from edge.bundle import BundleError, load_bundle
 from edge.bundle_index import Error, Network
 from edge.record import SessionWriter
 from export.bundle import pack, write_bundle
+from export.onnx_spec import spec_of
 from export.personalise_command import add_args, main, personalise, prior_of
 from export.personalised import personal_spec
 from firmware_bridge.recording import open_recording
@@ -158,6 +159,7 @@ def test_a_routine_becomes_a_bundle_for_its_wearer(bundle, phases, tmp_path, cap
         assert words in card
     index = json.loads((out / "bundle.json").read_text())
     assert index["files"].keys() == {"model.onnx", "CARD.md", "subject.json"}
+    assert spec_of(onnx.load(out / "model.onnx")) == made.spec
 
 
 def test_marks_and_an_encoder_serve_as_well_as_a_table(bundle, tmp_path):
