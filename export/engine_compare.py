@@ -57,7 +57,8 @@ def compare(bundle: Bundle, reference: Engine, engine: Engine) -> Difference:
             largest[name] = max(largest[name], _largest(wanted))
             apart[name] = max(apart[name], _apart(wanted, engine.outputs[name]))
         if spec.values:
-            off = np.abs(engine.outputs[spec.values][0] - reference.outputs[spec.values][0])
+            with np.errstate(invalid="ignore"):  # infinite in both
+                off = np.abs(engine.outputs[spec.values][0] - reference.outputs[spec.values][0])
             worst = np.fmax(worst, off)
         steps += 1
     relative = {n: apart[n] / largest[n] if largest[n] else apart[n] for n in apart}

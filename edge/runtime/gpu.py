@@ -5,6 +5,7 @@ it: so a context is on it only while something is made or freed (``active``).  A
 runs the network is told its context by the driver itself (``bind``).
 """
 
+import atexit
 import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,6 +59,10 @@ class Gpu:
         finally:
             self._context.pop()
 
+    def leave(self) -> None:
+        """At the end of the process; or PyCUDA complains that it cannot let go of the context."""
+        self._context.detach()
+
     def bind(self) -> None:
         """The calling thread may from now on run what was made."""
         self.driver.call("cuCtxSetCurrent", self._handle)
@@ -70,6 +75,7 @@ def open_gpu(wait: str = "spin") -> Gpu:
     """
     if not _opened:
         _opened["gpu"] = Gpu(wait)
+        atexit.register(_opened["gpu"].leave)
     return _opened["gpu"]
 
 

@@ -142,6 +142,9 @@ class FakeCuda:
                 stack.append(getattr(cuda._current, "context", None))
                 cuda._current.context = CONTEXT
 
+            def detach(self):
+                cuda.say("detach")
+
             @staticmethod
             def pop():
                 cuda.say("pop")
