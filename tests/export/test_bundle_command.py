@@ -287,5 +287,6 @@ sys.modules["torch"] = sys.modules["onnx"] = None
 from edge import cli
 sys.exit(cli.main(["bundle", "verify", {str(bundle.path)!r}]))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root)
     assert done.returncode == 0, done.stderr
