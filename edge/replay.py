@@ -8,7 +8,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,8 @@ from edge.estimate import Estimator, Sources
 from edge.joint import NOTHING, Joint, Reading, joint_of
 from edge.joint_plan import plan_joint
 from edge.joint_source import angle_of
-from edge.runtime import EngineError
+from edge.runtime import EngineError, open_engine
+from edge.runtime.settings import CHOICES
 from edge.tick import join
 from edge.turns import Source, Turns
 from firmware_bridge.recording import Recording, RecordingError, open_recording
@@ -31,6 +32,7 @@ from firmware_bridge.types import Chunk, Flag, Frame
 from models.spec import SpecError
 
 F32 = NDArray[np.float32]
+CONFIG = "the recording's configuration"  # what messages call it
 
 
 @dataclass
@@ -109,8 +111,13 @@ class Joints:
         return self._now.load or NOTHING
 
 
-def estimators_of(recording: Recording, bundles: list[str]) -> list[Estimator]:
-    """The recording's own models (same hash), or the ones named instead."""
+def estimators_of(recording: Recording, bundles: list[str], engine: str = "") -> list[Estimator]:
+    """The recording's own models (same hash), or the ones named instead.
+
+    They run as they were configured to, or by ``engine`` instead, as in ``runtime.engine``.
+    """
+    runtime = parse_config(recording.meta.get("config", ""), CONFIG).runtime
+    runtime = replace(runtime, engine=engine or runtime.engine, build=False)
     if bundles:
         found = [load_bundle(b) for b in bundles]
     else:
@@ -123,7 +130,14 @@ def estimators_of(recording: Recording, bundles: list[str]) -> list[Estimator]:
         angle=JOINT in recording.topics,
         load=JOINT in recording.topics,
     )
-    return [Estimator(b, sources) for b in found]
+    return [Estimator(b, sources, open_engine(b, runtime)) for b in found]
+
+
+def engines_now(recording: Recording, estimators: list[Estimator]) -> str:
+    """What runs the models now and ran them then, for people; "" if that is the same."""
+    then: dict[str, str] = recording.meta.get("engines", {})
+    other = [e for e in estimators if e.engine.name != then.get(e.id, e.engine.name)]
+    return "; ".join(f"{e.id} ran on {then[e.id]}, now on {e.engine.name}" for e in other)
 
 
 def _same(ident: str, path: str) -> Bundle:
@@ -144,7 +158,7 @@ def replay(recording: Recording, estimators: list[Estimator]) -> Report:
     report = Report()
     results: dict[int, _Again | None] = {}
     cutter = Cutter(recording, any(e.uses_us for e in estimators))
-    config = parse_config(recording.meta.get("config", ""), "the recording's configuration")
+    config = parse_config(recording.meta.get("config", ""), CONFIG)
     carry = Carry(estimators, config.timing.period_ms)
     joints = Joints(recording, estimators, config)
     rows = iter(recording.stamps())
@@ -216,6 +230,7 @@ def add_args(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--bundle", action="append", default=[], help="another model instead; repeatable"
     )
+    p.add_argument("--engine", default="", choices=CHOICES["engine"], help="as runtime.engine")
     p.add_argument("--json", action="store_true", help="print the report as one line of JSON")
 
 
@@ -223,7 +238,9 @@ def main(a: argparse.Namespace) -> int:
     """Exit code 0: every state came out bit-equal, FAULT too; 1: not; 2: it could not be run."""
     try:
         recording = open_recording(a.recording)
-        estimators = estimators_of(recording, a.bundle)
+        estimators = estimators_of(recording, a.bundle, a.engine)
+        if other := engines_now(recording, estimators):
+            print(f"sonomyo replay: {other}: expect other last digits", file=sys.stderr)
         if not estimators:
             raise BundleError("the recording has no model: name one with --bundle")
         report = replay(recording, estimators)
