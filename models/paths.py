@@ -69,35 +69,6 @@ class Paths:
         (slopes,) = torch.func.vmap(pull)(one_each)
         return length, -slopes.movedim(0, -2)
 
-    def check_signs(self, expected: Mapping[str, int], coordinate: str | None = None) -> None:
-        """Check in the middle of a coordinate's range on which side of the joint muscles pass.
-
-        ``expected``: 1 for muscles that pull ``coordinate`` (the only one, if there is one) towards
-        higher values, -1 for the others.  Raises OsimError naming the first that does not, and its
-        moment arm.
-        """
-        if coordinate is None:
-            if len(self.coordinates) != 1:
-                raise OsimError(f"{self.model.name}: say which of {self.coordinates} is meant")
-            coordinate = self.coordinates[0]
-        if coordinate not in self.coordinates:
-            raise OsimError(f"{self.model.name}: {coordinate!r} is none of {self.coordinates}")
-        middle = [self.model.coordinate(c).default for c in self.coordinates]
-        column = self.coordinates.index(coordinate)
-        middle[column] = sum(self.model.coordinate(coordinate).range) / 2
-        arms_mm = self.moment_arms_mm(torch.tensor(middle, dtype=torch.float64))[:, column]
-        for name, sign in expected.items():
-            if name not in self.muscles:
-                raise OsimError(f"{self.model.name}: muscle {name!r} is none of {self.muscles}")
-            arm_mm = float(arms_mm[self.muscles.index(name)])
-            if arm_mm * sign <= 0:
-                raise OsimError(
-                    f"{self.model.name}: muscle {name!r} has a moment arm of {arm_mm:.1f} mm about "
-                    f"{coordinate!r} at {middle[column]:.2f} rad, expected was "
-                    f"{'above' if sign > 0 else 'below'} 0: wrong sign convention in an imported "
-                    "file? turn the axis of the joint round, or the expectation"
-                )
-
 
 class _Group:
     """Muscles with the same number of surfaces, as rows of slots of one length."""

@@ -10,9 +10,6 @@ Signs are the file's: angles of six lumbar joints in rad, flexion < 0, their sum
 moments in N m, extension > 0.
 """
 
-import gzip
-import xml.etree.ElementTree as ET
-
 import numpy as np
 import torch
 from scipy.interpolate import make_interp_spline
@@ -95,21 +92,6 @@ def back() -> Joint:
     """For fits that learn envelopes only (``alone`` of 1, no first guess): no muscle is known."""
     unknown = torch.full((len(MUSCLES),), torch.nan)
     return Joint(MUSCLES, Muscle(*(unknown,) * len(Muscle._fields)), {})
-
-
-def calibrated() -> dict[str, dict[str, float]]:
-    """Parameters of the authors' calibrated muscles by name, in the file's words, m and N.
-
-    Without their paths they cannot be used; they say how strong and long each muscle was found.
-    """
-    path = locate(DATA, "model/lumbarModel_calibrated.xml")
-    opened = gzip.open if path.suffix == ".gz" else open
-    with opened(path, "rt", encoding="utf-8") as f:
-        root = ET.fromstring(f.read())
-    return {
-        str(m.findtext("name")): {p.tag: float(p.text or "nan") for p in m if p.tag != "name"}
-        for m in root.iterfind("muscles/muscle")
-    }
 
 
 def _common_clock(*tables: Table) -> F64:

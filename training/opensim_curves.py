@@ -7,6 +7,7 @@
 import importlib
 import itertools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,11 +109,13 @@ def _thelen(o: Any) -> list[Row]:
         if 0 < force < 0.95 * a * f_l * 1.4:
             at.append((force, a, f_l))
             speed.append(m.getNormalizedFiberVelocity(state))
+    forces, *rest = zip(*at, strict=True)
     return [
         _kept("thelen", "active_force_length", [STRETCH], active),
         _kept("thelen", "passive_force_length", [STRETCH], passive),
         _kept("thelen", "tendon_force", [TENDON], tension),
-        _kept("thelen", "velocity", list(zip(*at, strict=True)), speed),
+        _kept("thelen", "velocity", [forces, *rest], speed),
+        _kept("thelen", "active_force", [speed, *rest], forces),
     ]
 
 
@@ -120,7 +123,7 @@ def _row(model: str, curve: str, function: Any, x: tuple[float, ...]) -> Row:
     return _kept(model, curve, [x], [function(v) for v in x])
 
 
-def _kept(model: str, curve: str, arguments: Any, values: list[float]) -> Row:
+def _kept(model: str, curve: str, arguments: Any, values: Sequence[float]) -> Row:
     columns = [np.round(a, DECIMALS).tolist() for a in arguments]
     value = np.round(values, DECIMALS).tolist()
     return {"model": model, "curve": curve, "arguments": columns, "values": value}

@@ -1,6 +1,6 @@
 """What a method is shown of trials: parts of them, muscles without their electrode, splits."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -59,11 +59,3 @@ def time_split(
             (first if left > n / 2 else rest).append(t)
         left -= n
     return first, rest
-
-
-def leave_one_out(
-    recordings: Mapping[str, Sequence[JointTrial]],
-) -> Iterator[tuple[str, list[JointTrial], list[JointTrial]]]:
-    """Each recording in turn: its name, the stretches of all others, its own."""
-    for name, own in recordings.items():
-        yield name, [t for n, ts in recordings.items() if n != name for t in ts], list(own)

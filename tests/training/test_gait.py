@@ -18,7 +18,7 @@ from training.gait import (
 from training.gait_conventions import check_conventions
 from training.gait_recording import ConventionError, Gait, Table, read_gait
 from training.gait_steps import stretches, wrong
-from training.trial_views import SHORTEST_S, hide, leave_one_out, time_split
+from training.trial_views import SHORTEST_S, hide, time_split
 
 MOMENT = "ankle_angle_r_moment"
 
@@ -155,13 +155,6 @@ def test_time_split_keeps_every_sample_once_and_in_order(trials):
         np.testing.assert_array_equal(together, np.concatenate([t.features for t in ts]))
         share = sum(len(t.angle_rad) for t in first) / len(together)
         assert share == pytest.approx(0.6, abs=SHORTEST_S * RATE_HZ / len(together))
-
-
-def test_a_recording_left_out_is_in_no_training(trials):
-    for name, train, test in leave_one_out(trials):
-        assert test == trials[name]
-        assert not {t.name for t in train} & {t.name for t in test}
-        assert len(train) + len(test) == sum(map(len, trials.values()))
 
 
 def test_the_joint_of_a_hidden_muscle():

@@ -12,7 +12,6 @@ from training.lift_back import (
     RATE_HZ,
     TRIALS,
     back,
-    calibrated,
     hidden,
     lift,
     lift_trial,
@@ -117,11 +116,3 @@ def test_a_network_without_physics_learns_from_trials_without_geometry(trials):
     envelope, moment_nm = read_trial(fitted, trials["stoop15kg"])
     assert np.isfinite(envelope).all()
     assert np.isnan(moment_nm).all()  # nobody knows
-
-
-def test_the_authors_muscles_are_listed(tables):
-    muscles = calibrated()
-    assert len(muscles) == 166
-    one = muscles["LTpT_T7_r"]
-    assert 0 < one["optimalFiberLength"] < 0.5
-    assert one["maxIsometricForce"] > 0
