@@ -71,13 +71,12 @@ def compare(
 
 def input_names(spec: ModelSpec) -> list[str]:
     """Tensor names in the order of the network's arguments."""
-    return [i.name for i in spec.inputs] + [s.input for s in spec.states]
+    return list(spec.input_shapes)
 
 
 def output_names(spec: ModelSpec) -> list[str]:
     """Tensor names in the order of the network's results."""
-    given = [name for name in (spec.values, spec.sd, spec.maps, spec.ahead) if name]
-    return given + [s.output for s in spec.states]
+    return list(spec.output_shapes)
 
 
 def _traced(net: nn.Module, spec: ModelSpec, example: Example) -> ModelProto:

@@ -10,9 +10,9 @@ from export.onnx_graph import attributes, label
 from export.onnx_ops import SINCE, without
 from export.onnx_rule import OLD, Found, Rule
 from export.onnx_view import View
+from export.recurrent import STATES
 
 CONTROL = ("If", "Loop", "Scan", "SequenceMap")
-RECURRENT = {"GRU": (5,), "LSTM": (5, 6), "RNN": (5,)}  # and the inputs with its first states
 POOLS = ("AveragePool", "LpPool", "MaxPool")
 MOST_K = 3840
 RESIZES = {b"half_pixel", b"pytorch_half_pixel", b"tf_half_pixel_for_nn", b"asymmetric",
@@ -52,14 +52,14 @@ def _reduce_axes(view: View) -> Iterator[Found]:
 
 def _recurrent(view: View) -> Iterator[Found]:
     for node in view.nodes:
-        if node.op_type in RECURRENT:
+        if node.op_type in STATES:
             steps = view.shapes.get(node.input[0], ("?",))[0]
             yield Found(label(node), f"a loop of {steps} steps")
 
 
 def _recurrent_kind(view: View) -> Iterator[Found]:
     for node in view.nodes:
-        if node.op_type not in RECURRENT:
+        if node.op_type not in STATES:
             continue
         given = attributes(node)
         acts = [a.lower() for a in given.get("activations", [])]
@@ -73,7 +73,7 @@ def _recurrent_kind(view: View) -> Iterator[Found]:
 def _forgets(view: View) -> Iterator[Found]:
     """One step at a time from states that are nobody's input."""
     for node in view.nodes:
-        first = RECURRENT.get(node.op_type)
+        first = STATES.get(node.op_type)
         if first and view.shapes.get(node.input[0], (0,))[0] == 1:
             states = [view.input(node, k) for k in first]
             if not all(states) or any(name in view.fixed for name in states):

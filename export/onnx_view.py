@@ -48,14 +48,14 @@ def view_of(model: ModelProto) -> View:
     graph = known.graph
     view = View(
         model,
-        [n for n in graph.node if n.domain in ONNX],
+        [n for n in model.graph.node if n.domain in ONNX],
         constants(graph),
         element_types(graph),
         shapes(graph) | {i.name: tuple(i.dims) for i in graph.initializer},
         spec_of(model),
     )
     view.fixed |= set(view.constants)
-    for node in graph.node:
+    for node in model.graph.node:
         for name in filter(None, node.output):
             view.makers[name] = node
         for name in filter(None, node.input):

@@ -88,6 +88,23 @@ class ModelSpec:
         sources = {i.source for i in self.inputs}
         return "emg" if "emg" in sources else "us" if "us" in sources else "tick"
 
+    @property
+    def input_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of every tensor that is fed, by name: inputs, then states."""
+        return {i.name: i.shape for i in self.inputs} | {s.input: s.shape for s in self.states}
+
+    @property
+    def output_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of every tensor that it gives, by name: values, SD, maps, what comes, then states."""
+        n = len(self.outputs)
+        shapes: dict[str, tuple[int, ...]] = {x: (1, n) for x in (self.values, self.sd) if x}
+        if self.maps:  # on the grid of the image they belong to
+            image = next(i.shape for i in self.inputs if i.source == "us")
+            shapes[self.maps] = (1, len(self.map_names), *image[-2:])
+        if self.ahead:
+            shapes[self.ahead] = (1, len(self.ahead_ms) * n)
+        return shapes | {s.output: s.shape for s in self.states}
+
     def to_json(self) -> str:
         """Pretty JSON; ``from_json`` gives an equal spec back."""
         return json.dumps(_plain(dataclasses.asdict(self)), indent=1, allow_nan=False)

@@ -15,16 +15,8 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 def check_contract(spec: ModelSpec, inputs: Shapes, outputs: Shapes) -> None:
     """Refuse a network whose tensors are not those its spec promises.  Raises EngineError."""
-    n = len(spec.outputs)
-    want_in = {i.name: i.shape for i in spec.inputs} | {s.input: s.shape for s in spec.states}
-    want_out = {s.output: s.shape for s in spec.states}
-    want_out |= {name: (1, n) for name in (spec.values, spec.sd) if name}
-    if spec.ahead:
-        want_out[spec.ahead] = (1, len(spec.ahead_ms) * n)
-    if spec.maps:  # on the grid of the image they belong to
-        image = next(i.shape for i in spec.inputs if i.source == "us")
-        want_out[spec.maps] = (1, len(spec.map_names), *image[-2:])
-    for side, want, have in (("input", want_in, inputs), ("output", want_out, outputs)):
+    sides = (("input", spec.input_shapes, inputs), ("output", spec.output_shapes, outputs))
+    for side, want, have in sides:
         wrong = {k: v for k, v in want.items() if have.get(k) != v}
         if wrong or (side == "input" and set(want) != set(have)):
             raise EngineError(

@@ -66,6 +66,18 @@ def test_samples_drive_a_model_then_frames_then_ticks(inputs, driver):
     assert ModelSpec("m", inputs, (Output("y", "1"),), 10.0).driver == driver
 
 
+def test_shapes_of_what_is_fed_and_of_what_is_given():
+    assert STATE.input_shapes == {"image": (1, 1, 8, 9), "emg": (1, 2), "h": (1, 4)}
+    assert list(STATE.output_shapes.items()) == [  # in the order of a network's results
+        ("values", (1, 2)),
+        ("sd", (1, 2)),
+        ("maps", (1, 3, 8, 9)),
+        ("h_next", (1, 4)),
+    ]
+    assert TWIN.output_shapes == {"values": (1, 1), "ahead": (1, 2)}
+    assert SEGMENTER.output_shapes == {"maps": (1, 2, 8, 9)}
+
+
 def test_a_spec_written_before_maps_and_doubt_still_loads():
     old = json.loads(STATE.to_json())
     del old["maps"], old["map_names"]
