@@ -4,6 +4,7 @@ import argparse
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -39,13 +40,13 @@ def main(a: argparse.Namespace) -> int:
     options = BuildOptions(workspace_mib=a.workspace_mib, level=a.level, tf32=a.tf32)
     worst = 0
     try:
-        names, runtime = _wanted(a)
+        names, runtime, keys = _wanted(a)
     except ConfigError as e:
         print(f"sonomyo build-engine: {e}", file=sys.stderr)
         return 2
     for name in names:
         try:
-            bundle = load_bundle(name)
+            bundle = load_bundle(name, keys)
             if not a.force and is_built(bundle, runtime):
                 print(f"{bundle.id}: an engine that fits is in {runtime.folder} (again: --force)")
                 continue
@@ -76,16 +77,17 @@ def show(made: Made) -> None:
     console.print(escape(f"built in {made.file.seconds:.0f} s: {made.sidecar}"))
 
 
-def _wanted(a: argparse.Namespace) -> tuple[list[str], Runtime]:
-    """Bundles and settings: the file's, where one is named; arguments go before it."""
+def _wanted(a: argparse.Namespace) -> tuple[list[str], Runtime, tuple[str, ...]]:
+    """Bundles, settings and trusted keys: the file's, if one is named; arguments go before it."""
     config = load_config(a.config) if a.config else Config()
     names = a.bundle or list(config.models)
     if not names:
         raise ConfigError("name a bundle, or a --config whose models are to be built")
     c = config.runtime
-    return names, Runtime(
-        "trt", a.precision or c.precision, c.io, c.wait, a.engines or c.engines, False
+    runtime = replace(
+        c, engine="trt", precision=a.precision or c.precision, engines=a.engines or c.engines
     )
+    return names, runtime, config.trust.keys
 
 
 def _be_ordinary() -> None:

@@ -7,11 +7,13 @@ only permits what the file contains: there, 32-bit parts of a 16-bit file may be
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 from edge.runtime import EngineError
 from edge.runtime.onnx_contents import Contents, contents_of
 from edge.runtime.tensorrt_module import errors, logger, version_of
+from export.onnx_ops import TARGETS
 
 LAST_OPSET_OF_8 = 17
 MIB = 1 << 20
@@ -57,6 +59,7 @@ def build_plan(
     """
     contents = _contents(onnx)
     check_version(contents, trt)
+    check_rules(onnx, trt)
     said = logger(trt)
     said.lines.clear()
     builder = trt.Builder(said)
@@ -86,6 +89,30 @@ def check_version(contents: Contents, trt: Any) -> None:
             f"{LAST_OPSET_OF_8} and would, in some, reduce over the wrong axes without an error: "
             "export the model again with this version of Sonomyo"
         )
+
+
+def check_rules(onnx: bytes, trt: Any) -> None:
+    """Everything else that we know this TensorRT to reject or to compute wrongly, node by node.
+
+    Only where the ``onnx`` package is: a device has none, and who exported the network asked the
+    same rules.  Raises EngineError.
+    """
+    if find_spec("onnx") is None:
+        return
+    from onnx import load_model_from_string
+
+    from export.onnx_rules import check, refused, report
+
+    findings = refused(check(load_model_from_string(onnx), [known_version(version_of(trt))]))
+    if findings:
+        raise EngineError(f"TensorRT {trt.__version__} cannot have this:\n{report(findings)}")
+
+
+def known_version(version: tuple[int, ...]) -> str:
+    """The version that the rules know which is nearest below, of the same major number."""
+    same = [t for t in TARGETS if int(t.split(".")[0]) == version[0]] or [TARGETS[-1]]
+    below = [t for t in same if tuple(map(int, t.split("."))) <= version]
+    return below[-1] if below else same[0]
 
 
 def _contents(onnx: bytes) -> Contents:

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from onnx import helper, numpy_helper
 
 from edge.runtime import EngineError
 from edge.runtime.gpu import open_gpu
-from export.trt_build import BuildOptions, build_plan
+from export.trt_build import BuildOptions, build_plan, known_version
 from tests.fakes.bundles import network
 from tests.fakes.tensorrt import VERSIONS
 
@@ -106,6 +107,32 @@ def test_an_opset_that_8_would_compute_wrongly_is_refused_before_it_is_parsed(je
     machine = jetson(version)
     with pytest.raises(EngineError, match=r"of opset 18; .* reduce over the wrong axes"):
         build(machine, network(opset=18))
+    assert not machine.builds
+
+
+@pytest.mark.parametrize(
+    ("version", "known"),
+    [
+        ((8, 5, 3, 1), "8.5"), ((8, 6, 1), "8.6"), ((10, 0, 1), "10.3"), ((10, 7, 0), "10.3"),
+        ((10, 16, 1, 11), "10.16"), ((11, 0, 0, 114), "11.4"), ((11, 4, 1), "11.4"),
+        ((12, 0), "11.4"),
+    ],
+)  # fmt: skip
+def test_the_rules_of_the_nearest_version_hold(version, known):
+    assert known_version(version) == known
+
+
+def test_what_the_rules_refuse_is_not_built(jetson):
+    model = network()
+    shared = helper.make_node("LayerNormalization", ["moved", "scale"], ["normal"], "norm")
+    model.graph.node.insert(4, shared)
+    model.graph.node[5].input[0] = "normal"
+    scale = numpy_helper.from_array(np.ones(2, np.float32), "scale")
+    model.graph.initializer.append(scale)
+    build(jetson("8.6.1"), model)
+    machine = jetson("8.5.3.1")
+    with pytest.raises(EngineError, match=r"(?s)8\.5\.3\.1 cannot have this:.*norm"):
+        build(machine, model)
     assert not machine.builds
 
 

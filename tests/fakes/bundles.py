@@ -56,15 +56,15 @@ def network(precision="fp32", opset=17):
         nodes[2:2] = [helper.make_node("Cast", ["c16"], ["c"], "out", to=TensorProto.FLOAT)]
     if precision == "int8":
         scale = np.abs(w).max(axis=(1, 2, 3)) / 127
-        q = np.round(w / scale[:, None, None, None]).astype(np.int8)
-        constants |= {"w": q, "w_scale": scale.astype(np.float32), "w_zero": np.zeros(2, np.int8),
+        constants |= {"w_scale": scale.astype(np.float32), "w_zero": np.zeros(2, np.int8),
                       "x_scale": np.float32(3 / 127), "x_zero": np.int8(0)}  # fmt: skip
         nodes[0] = helper.make_node("Conv", ["x", "w32"], ["c"], "conv", pads=[1, 1, 1, 1])
         x, w = ["x_scale", "x_zero"], ["w_scale", "w_zero"]
         nodes[0:0] = [
             helper.make_node("QuantizeLinear", ["image", *x], ["xq"], "q"),
             helper.make_node("DequantizeLinear", ["xq", *x], ["x"], "dq"),
-            helper.make_node("DequantizeLinear", ["w", *w], ["w32"], "dqw", axis=0),
+            helper.make_node("QuantizeLinear", ["w", *w], ["wq"], "qw", axis=0),
+            helper.make_node("DequantizeLinear", ["wq", *w], ["w32"], "dqw", axis=0),
         ]
     graph = helper.make_graph(
         nodes,
