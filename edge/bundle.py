@@ -19,7 +19,7 @@ from pathlib import Path
 import models
 from edge.bundle_index import INDEX as INDEX
 from edge.bundle_index import MODEL as MODEL
-from edge.bundle_index import PLAIN, Network, parse_index
+from edge.bundle_index import PLAIN, Network, parse_index, strict_json
 from edge.bundle_index import SIGNATURE as SIGNATURE
 from edge.onnx_file import check_onnx
 from edge.signature import MAX_BYTES as MAX_SIGNATURE
@@ -31,7 +31,7 @@ CARD = "CARD.md"
 REFERENCE = "reference.npz"
 SUFFIX = ".sonomyo"
 SHIPPED = Path(models.__file__).parent / "bundles"
-MAX_INDEX = 1 << 20
+MAX_JSON = 1 << 20
 
 UNSIGNED = "unsigned"
 NOT_CHECKED = "signed, but not checked: no trust.keys"
@@ -82,26 +82,31 @@ def load_bundle(name_or_path: str, trusted: Sequence[str] = ()) -> Bundle:
     with _refused(path, "copy the whole bundle again"):
         take, members = _open(path)
     with _refused(path, "is this a bundle folder? Copy the whole bundle again"):
-        data = take(INDEX, MAX_INDEX)
-    with _refused(path, "export the model again"):
-        index = parse_index(data)
+        data = take(INDEX, MAX_JSON)
     files = {INDEX: data}
     with _refused(path, "copy the whole bundle again"), contextlib.suppress(FileNotFoundError):
         files[SIGNATURE] = take(SIGNATURE, MAX_SIGNATURE)
     signature = NOT_CHECKED if SIGNATURE in files else UNSIGNED
-    if trusted:
+    if trusted:  # before anything that it says is looked at
         with _refused(path):
             signature = f"signed by {check_signature(files.get(SIGNATURE), data, trusted)}"
+    with _refused(path, "export the model again"):
+        index = parse_index(data)
     if extra := sorted(members - files.keys() - index.files.keys()):
         raise BundleError(f"{path} has {extra[:3]}, which {INDEX} does not list: do not use it")
     with _refused(path, "copy the whole bundle again, or export it again"):
         left = MAX_BYTES
         for name, want in index.files.items():
-            files[name] = _hashed(name, take(name, left), want)
+            limit = min(left, MAX_JSON) if name.endswith(".json") else left
+            files[name] = _hashed(name, take(name, limit), want)
             left -= len(files[name])
-    for name in (n.file for n in index.networks):
+    networks = {n.file for n in index.networks}
+    for name, content in files.items():
         with _refused(path / name, "export the model again"):
-            check_onnx(files[name])
+            if name in networks:
+                check_onnx(content)
+            elif name.endswith(".json"):
+                strict_json(content)
     ident = f"{index.spec.name}@{hashlib.sha256(data).hexdigest()[:12]}"
     return Bundle(path, index.spec, ident, signature, index.networks, files)
 
@@ -134,7 +139,7 @@ def _refused(path: Path, remedy: str = "") -> Iterator[None]:
     try:
         yield
     except OSError as e:
-        raise BundleError(f"{e.filename or path}: {e.strerror}: {remedy}") from e
+        raise BundleError(f"{e.filename or path}: {e.strerror or e}: {remedy}") from e
     except ValueError as e:
         raise BundleError(f"{path}: {e}: {remedy}" if remedy else f"{path}: {e}") from e
 

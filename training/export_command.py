@@ -5,10 +5,12 @@ It knows the recordings that shipped models were trained on, so it lives in ``tr
 
 import argparse
 import json
+import math
 import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.box import SIMPLE
@@ -132,7 +134,7 @@ def write(bundle: Bundle, found: Lowered, budget: Budget, out: Path) -> Bundle:
         if REFERENCE not in extra:  # for those who run the new networks on another processor
             full = OrtNetwork(bundle.files[MODEL])
             extra[REFERENCE] = reference_of(full, bundle.spec, found.material.judge[0].steps())
-        extra[CALIBRATION] = json.dumps(calibration(found, budget), indent=1) + "\n"
+        extra[CALIBRATION] = json.dumps(_plain(calibration(found, budget)), indent=1) + "\n"
         networks = found.networks()
         for network, data in networks:
             onnx.checker.check_model(data, full_check=True)
@@ -163,6 +165,15 @@ def calibration(found: Lowered, budget: Budget) -> dict[str, object]:
         ],
         "notes": list(found.notes),
     }  # fmt: skip
+
+
+def _plain(value: object) -> object:
+    """What was infinitely far off is null: a bundle's JSON is plain JSON."""
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def summary(bundle: Bundle, found: Lowered, budget: Budget) -> Table:

@@ -221,6 +221,22 @@ def test_every_network_is_looked_into_not_only_the_one_that_runs(quantised, name
         load_bundle(str(quantised))
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[" * 100_000, "nested too deeply"),
+        ('{"a": NaN}', "no number"),
+        (" " * 1048577, "more than"),
+    ],
+    ids=["deep", "NaN", "large"],
+)
+def test_json_of_any_kind_is_plain_json(folder, text, says):
+    (folder / "personal.json").write_text(text)
+    write_index(folder, ("personal.json",))
+    with pytest.raises(BundleError, match=f"personal.json.*{says}"):
+        load_bundle(str(folder))
+
+
 @pytest.mark.parametrize("name", [INDEX, MODEL, CARD])
 def test_a_link_out_of_the_folder_is_refused_whatever_it_leads_to(folder, tmp_path, name):
     kept = tmp_path / "kept"
