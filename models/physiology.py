@@ -1,7 +1,17 @@
 """What differs between people's muscles: parameters that stay inside their bounds by construction.
 
-Bounds follow EMG-driven studies (Lloyd and Besier 2003; Pizzolato et al. 2015; Ao et al. 2020).
-Scales multiply a generic model's constants.
+Scales multiply a generic model's constants.  Where bounds and expectations come from:
+
+- ``f_max`` (there of all extensors or all flexors, here of each muscle) and ``l_opt``: bounds of an
+  EMG-driven calibration (PMC3399054, table 1).
+- ``rise_s``: bounds (7.5 there), expectation and the four times longer fall of the NMSM Pipeline;
+  of it the 50 ms that ``delay_s`` is expected to be, too.
+- ``shape``: the form and the bounds of Lloyd and Besier 2003.
+- ``v_max``: 10 is OpenSim's.
+
+All the rest are DEFAULTs of this project: bounds of ``l_slack`` (narrower than the 15 to 40 % of
+those tools), ``gain``, ``v_max``, ``delay_s`` (0..70 ms and 0..125 ms there), ``damping_nm_s``; the
+other expectations; every SD.
 """
 
 from collections.abc import Sequence
@@ -11,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 FALL_PER_RISE = 4.0
-PROPORTION_SD = 0.12  # of strengths within a group
+PROPORTION_SD = 0.12  # of strengths within a group; DEFAULT
 
 
 class Bound(NamedTuple):

@@ -1,8 +1,24 @@
 """Muscle synergy extrapolation: deep muscles as mixtures of what surface electrodes share.
 
 The procedure of Ao, Shourijeh, Patten, Fregly 2020 (doi 10.3389/fncom.2020.588943): factorise the
-measured envelopes, mix the unmeasured ones from the same time courses, and find weights and the
-person's Hill parameters together by the joint's moment.
+measured envelopes over their greatest values, mix the unmeasured ones from the same time courses,
+and find weights and the person's Hill parameters together by the joint's moment.  As there, NMF or
+PCA with a constant, factors of NMF whose weights sum to 1, and a price on unmeasured activity of an
+allowable size of 0.3.  It departs from what is known of the reference (its abstract, and SynX in
+the NMSM Pipeline of the same laboratory) in this:
+
+- One factorisation of all trials, where the reference may take each trial or task by itself; as
+  few synergies as explain ``VAF``, at most ``MOST`` (DEFAULTs: its best choice is not known here).
+- Measured envelopes stay as they are.  There, they may be off by residuals, mixtures of the same
+  courses with small weights of their own.
+- Envelopes between 0 and 1 are a constraint there.  Here going beyond costs, with a tolerance of
+  0.02, and what is read from other trials is clipped.
+- Weights of NMF are not negative here; there any may be between -100 and 100.
+- A moment's error is of an allowable size of 3 % of the greatest moment, there of 2 N m; samples
+  within 0.2 s count as one.
+- The person has strengths here, a greatest speed and a damping of the joint, and what is usual as
+  a weak prior; parameters and bounds are those of ``models/physiology.py``.  Because strengths are
+  free, the price on activity makes muscles stronger and unmeasured ones quieter than they are.
 """
 
 from collections.abc import Sequence

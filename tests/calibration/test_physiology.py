@@ -13,6 +13,7 @@ from models.physiology import BOUNDS, Physiology, Values
 F64 = torch.float64
 RATE_HZ = 100.0
 NAMES = elbow.MUSCLES
+BRA = NAMES.index("BRA")
 TRUE = {
     "f_max": torch.tensor([0.8, 0.85, 0.8, 1.3, 1.2, 1.25]), "delay_s": 0.062,
     "damping_nm_s": 0.22, "v_max": 8.0, "gain": torch.tensor([1.1, 0.9, 1.0, 0.95, 1.1, 1.0]),
@@ -27,6 +28,10 @@ def muscle():
 @pytest.fixture(scope="module")
 def efforts(muscle):
     """Two trials of 4 s in which every muscle works, alone and together."""
+    return work(muscle)
+
+
+def work(muscle, brachialis_follows=()):
     person = Physiology(6).double()
     person.set(**TRUE)
     values = Values(*(v.detach() for v in person()))
@@ -39,12 +44,20 @@ def efforts(muscle):
         phase = rng.uniform(0, 6, 6)
         beat = rng.uniform(0.4, 1.4, 6)
         envelope = 0.25 + 0.22 * np.sin(2 * np.pi * beat * t[:, None] + phase)
+        if brachialis_follows:
+            envelope[:, BRA] = envelope[:, [NAMES.index(n) for n in brachialis_follows]].mean(1)
         length, arm = elbow.paths(torch.from_numpy(angle))
         g = Geometry(length, arm, -arm * torch.from_numpy(speed)[:, None])
         a = activation(excitation(torch.from_numpy(envelope), values, RATE_HZ), values, RATE_HZ)
         net = moment_nm(forces_n(muscle, values, a, g), g).numpy() - 0.22 * speed
         made.append(Effort(envelope, g, speed, net))
     return made
+
+
+def without_electrode(effort):
+    envelope = effort.envelope.copy()
+    envelope[:, BRA] = np.nan
+    return Effort(envelope, effort.geometry, effort.speed_rad_s, effort.moment_nm)
 
 
 @pytest.fixture(scope="module")
@@ -108,15 +121,19 @@ def test_an_unmeasured_muscle_is_mixed_from_the_courses_given(efforts, muscle):
     assert found.rmse_nm < 0.8
 
 
-def test_an_unmeasured_muscle_may_do_as_its_neighbours_do(efforts, muscle):
-    hidden = []
-    for e in efforts:
-        envelope = e.envelope.copy()
-        envelope[:, 5] = np.nan
-        hidden.append(Effort(envelope, e.geometry, e.speed_rad_s, e.moment_nm))
-    found = identify(hidden, muscle, NAMES, RATE_HZ, like={"BRA": ("BIClong", "BICshort")})
-    assert found.weights.size == 0
-    assert np.isfinite(found.rmse_nm)
+def test_an_unmeasured_muscle_does_as_the_mean_of_its_neighbours(muscle):
+    """The same person as with an electrode that shows that mean; other neighbours, another one."""
+    biceps = ("BIClong", "BICshort")
+    shown = work(muscle, biceps)
+    hidden = [without_electrode(e) for e in shown]
+    # A gain would be the electrode's alone.
+    measured = identify(shown, muscle, NAMES, RATE_HZ, ("gain",))
+    like = identify(hidden, muscle, NAMES, RATE_HZ, ("gain",), like={"BRA": biceps})
+    unlike = identify(hidden, muscle, NAMES, RATE_HZ, ("gain",), like={"BRA": ("TRIlat",)})
+    assert like.weights.size == 0
+    for name, value in measured.values._asdict().items():
+        torch.testing.assert_close(getattr(like.values, name), value, rtol=1e-6, atol=1e-9)
+    assert unlike.rmse_nm > 3 * like.rmse_nm
 
 
 def test_what_cannot_be_identified_is_refused(efforts, muscle):

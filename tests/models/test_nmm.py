@@ -34,11 +34,12 @@ def test_a_causal_network_does_not_look_ahead_and_another_does():
 
 
 def test_a_short_window_is_the_end_of_a_long_one():
-    # Places are counted from the newest sample, so that a window may fill up.
-    net = network(blocks=1, causal=True)
-    x = torch.randn(1, 10, 5)
-    assert torch.equal(net.positions[-10:], net.positions[22:])
-    assert net(x).shape == (1, 10, 6)
+    """Places are counted from the newest sample, so that a window may fill up."""
+    net = network(blocks=0)  # without attention a sample depends on itself and its place alone
+    x = torch.randn(1, 32, 5, generator=torch.Generator().manual_seed(3))
+    torch.testing.assert_close(net(x[:, -10:]), net(x)[:, -10:])
+    still = x[:, :1].expand(1, 32, 5)
+    assert not torch.allclose(net(still[:, :10]), net(still)[:, :10], atol=1e-3)
 
 
 def test_a_window_that_is_too_long_is_refused_with_the_length():
@@ -93,6 +94,23 @@ def test_multiple_shooting_begins_every_piece_on_the_measured_motion():
         start = angle[20 * piece]
         torch.testing.assert_close(rolled[0, piece], start + 0.02)
         torch.testing.assert_close(rolled[-1, piece], start + 0.4)
+
+
+def test_a_piece_rolls_to_the_samples_that_follow_its_start():
+    """State k of a piece belongs beside sample k + 1 after the piece's start."""
+    m = model().double()
+    t = torch.arange(61, dtype=torch.float64)[:, None] / 100
+    angle, speed = 0.3 + 0.8 * t + 0.5 * 1.5 * t**2, 0.8 + 1.5 * t
+
+    def accelerate(q, nm):
+        return torch.full_like(q, 1.5)  # whatever the muscles do
+
+    a = torch.full((61, 1, 6), 0.05, dtype=torch.float64)
+    rolled = shoot(m, a, angle, speed, elbow.paths, accelerate, segment=20)
+    assert rolled.shape == (20, 3, 1)
+    for piece in range(3):
+        for k in range(20):
+            torch.testing.assert_close(rolled[k, piece], angle[20 * piece + k + 1])
 
 
 def test_a_pendulum_rolls_as_its_equation_says():

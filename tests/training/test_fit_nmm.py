@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from models.nmm import NmmConfig
+from models import elbow
+from models.hill_joint import Geometry
+from models.nmm import Nmm, NmmConfig
 from training.fit_nmm import Terms, Windows, fit, guess, read_trial
 from training.joint_data import elbow_trial
 from training.nmm_config import NmmLoss, NmmRun
@@ -64,6 +66,23 @@ def test_loads_are_drawn_from_what_training_has_and_a_little_beyond(trials):
 def test_unmeasured_muscles_have_no_term_of_their_own_envelope(trials, joint):
     terms = Terms(joint, SMALL, trials[:3])
     assert terms.measured.tolist() == [i not in DEEP for i in range(6)]
+
+
+def test_motion_is_compared_with_the_samples_it_leads_to(trials, joint):
+    """Under a known acceleration the term is nothing, and one sample off it is something."""
+    t = torch.arange(64)[:, None].expand(-1, 3) / 100
+    angle, speed = 0.4 + 0.5 * t + 0.5 * 2.0 * t**2, 0.5 + 2.0 * t
+    steady = replace(joint, accelerate=lambda kg: lambda q, nm: torch.full_like(q, 2.0))
+    terms, model = Terms(steady, SMALL, trials[:3]), Nmm(SMALL.network, joint.muscle, 100.0)
+    length, arm = elbow.paths(angle)
+    read = model(torch.randn(3, 64, 5), Geometry(length, arm, -arm * speed[..., None]), speed)
+    batch = {"angle": angle, "speed": speed, "moment": torch.zeros(64, 3),
+             "envelope": torch.full((64, 3, 6), torch.nan), "load": torch.zeros(1, 3)}  # fmt: skip
+    exact = float(terms(model, batch, read, True)["motion"])
+    late = {**batch, "angle": torch.cat([angle[:1], angle[:-1]])}
+    assert exact < 1e-9
+    # Pieces begin on the measured angle, so a shift shows only in what the curve gains by then.
+    assert float(terms(model, late, read, True)["motion"]) > 1e-6
 
 
 def test_a_few_epochs_bring_every_term_down_and_repeat_bit_by_bit(trials, joint):

@@ -1,11 +1,15 @@
 """Simulated trials: kept ones are whole, and OpenSim makes the same ones again."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from models.hill_joint import excitation
+from models.physiology import Physiology
 from training.virtual_arm import keep_trials, load_trials, simulate
 from training.virtual_measure import SURFACE, measure
 from training.virtual_people import (
@@ -74,6 +78,21 @@ def test_a_measurement_hides_the_deep_muscles_and_nothing_else(trials):
     assert np.isfinite(m.truth).all()
     again = measure(trials[4])
     np.testing.assert_array_equal(m.envelope[:, SURFACE], again.envelope[:, SURFACE])
+
+
+def test_emg_is_seen_before_its_muscle_is_driven(trials):
+    """By the person's delay; the model's own delay brings it back."""
+    trial = trials[4]
+    at = np.arange(len(trial.angle_rad))
+    pulse = np.exp(-(((at - 600) / 15) ** 2))
+    m = measure(replace(trial, excitation=np.repeat(pulse[:, None], 6, 1)))
+    delay_s = person(trial.person).electrodes.delay_s
+    seen = np.average(at[25:-25], weights=m.truth[:, 0])
+    assert seen == pytest.approx(600 - 100 * delay_s, abs=0.1)
+    body = Physiology(6).double()
+    body.set(delay_s=delay_s)
+    again = excitation(torch.from_numpy(m.truth), body(), 100.0).detach().numpy()
+    np.testing.assert_allclose(again[:, 0], pulse[25:-25], atol=0.02)
 
 
 def test_measured_moments_are_those_of_the_simulation(trials):
