@@ -45,7 +45,7 @@ class TrtEngine:
     def __init__(self, bundle: Bundle, plan: bytes, runtime: Runtime):
         trt = import_tensorrt()
         self.gpu = open_gpu(runtime.wait)
-        self._thread = 0  # that the driver knows the context of
+        self._bound = threading.local()  # not a thread's number: the next thread may get it again
         self._io = runtime.io
         self._graph: Graph | None = None
         # A stream; TensorRT's runtime, engine and execution context.
@@ -87,9 +87,9 @@ class TrtEngine:
 
     def run(self) -> None:
         """One inference from ``inputs`` to ``outputs``.  Raises EngineError and PyCUDA's errors."""
-        if threading.get_ident() != self._thread:
+        if not hasattr(self._bound, "here"):
             self.gpu.bind()
-            self._thread = threading.get_ident()
+            self._bound.here = True
         self.launch()
         self.wait()
 

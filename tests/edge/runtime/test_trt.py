@@ -133,6 +133,23 @@ def test_one_thread_makes_it_another_runs_it_a_third_closes_it(jetson, bundle):
     assert not any(machine.cuda.stacks.values())
 
 
+def test_a_thread_that_gets_the_number_of_one_that_ended_has_no_context_yet(jetson, bundle):
+    machine = jetson()
+    e = TrtEngine(bundle, plan_of(machine, bundle), TRT)
+
+    def tick():
+        e.run()
+        e.run()
+
+    machine.cuda.calls.clear()
+    for _ in range(5):
+        thread = threading.Thread(target=tick)
+        thread.start()
+        thread.join()
+    assert machine.cuda.calls.count("cuCtxSetCurrent") == 5
+    assert machine.cuda.calls.count("cuGraphLaunch") == 10
+
+
 def test_it_is_taken_apart_in_the_opposite_order_and_leaves_nothing_on_the_gpu(jetson, bundle):
     machine = jetson()
     e = TrtEngine(bundle, plan_of(machine, bundle), Runtime("trt", io="copy"))
