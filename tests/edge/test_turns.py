@@ -62,6 +62,7 @@ def test_an_angle_in_fault_is_not_passed_on_and_the_last_good_one_grows_old(eye,
         run(turns, tick, frame(tick, 200, T0 + tick * 10 * MS))  # 100 deg: it says up to 99
         assert eye.fault
         assert turns.joint.angle == Reading(50.0, T0)
+        assert arm.fault  # in tick 1 it has not settled; from then on the angle stands still
     run(turns, 6, frame(6, 200, T0 + 60 * MS))
     assert turns.joint.angle is None
 
