@@ -5,7 +5,6 @@ The old engine stays until the new one has answered as ONNX Runtime does.
 
 import contextlib
 import hashlib
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
@@ -17,7 +16,6 @@ from edge.runtime import EngineError
 from edge.runtime.engine_file import (
     EngineFile,
     EngineFileError,
-    Machine,
     engines_of,
     install,
     network_hash,
@@ -32,7 +30,7 @@ from edge.runtime.tensorrt_module import import_tensorrt
 from edge.runtime.trt import TrtEngine
 from edge.runtime.trt_open import this_machine
 from export.engine_compare import TOLERANCE, Difference, compare
-from export.trt_build import DEFAULT, BuildOptions, Plan, build_plan
+from export.trt_build import DEFAULT, BuildOptions, build_plan
 from export.trt_layers import LayerReport, read_layers
 from export.trt_progress import Progress
 
@@ -89,8 +87,21 @@ def build_engine(
             f"{allowed:g} is allowed).  It is not used, and what was there before is.  Export the "
             "model in another precision, or allow it: --tolerance"
         )
-    one = _described(bundle, network, machine, plan, layers, difference)
-    one = replace(one, options=asdict(options), compared={**one.compared, "tolerance": allowed})
+    one = EngineFile(
+        model=bundle.spec.name,
+        bundle=bundle.id,
+        precision=network.precision,
+        onnx_sha256=network_hash(bundle, network),
+        machine=machine,
+        engine="",
+        engine_sha256=hashlib.sha256(plan.data).hexdigest(),
+        built=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        seconds=round(plan.seconds, 1),
+        options=asdict(options),
+        compared={**difference._asdict(), "tolerance": allowed},
+        layers=[asdict(layer) for layer in layers.layers],
+    )
+    one = replace(one, engine=f"{one.stem}-{one.engine_sha256[:8]}.engine")
     with _writable(folder):
         sidecar = install(folder, one, plan.data)
         write_whole(sidecar.with_suffix(".log"), "\n".join(plan.log).encode())
@@ -136,31 +147,6 @@ def _warnings(kind: str, network: Network, layers: LayerReport) -> Iterator[str]
             f"{network.file} asks for {wanted}, and no layer that computes got it ({got}): "
             "it costs accuracy for nothing; measure it beside the fp32 network"
         )
-
-
-def _described(
-    bundle: Bundle,
-    network: Network,
-    machine: Machine,
-    plan: Plan,
-    layers: LayerReport,
-    difference: Difference,
-) -> EngineFile:
-    digest = hashlib.sha256(plan.data).hexdigest()
-    one = EngineFile(
-        model=bundle.spec.name,
-        bundle=bundle.id,
-        precision=network.precision,
-        onnx_sha256=network_hash(bundle, network),
-        machine=machine,
-        engine="",
-        engine_sha256=digest,
-        built=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        seconds=round(plan.seconds, 1),
-        compared=json.loads(json.dumps(difference._asdict())),
-        layers=[asdict(layer) for layer in layers.layers],
-    )
-    return replace(one, engine=f"{one.stem}-{digest[:8]}.engine")
 
 
 @contextlib.contextmanager

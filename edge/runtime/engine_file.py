@@ -39,8 +39,9 @@ class Machine:
     @property
     def slug(self) -> str:
         """For a file name."""
-        gpu = re.sub(r"[^a-z0-9]+", "-", self.gpu.lower()).strip("-")
-        return f"{gpu}-cc{self.compute_capability}-trt{self.tensorrt}-cuda{self.driver}"
+        return _plain(
+            f"{self.gpu.lower()}-cc{self.compute_capability}-trt{self.tensorrt}-cuda{self.driver}"
+        )
 
     def __str__(self) -> str:
         return (
@@ -68,8 +69,8 @@ class EngineFile:
 
     @property
     def stem(self) -> str:
-        """The sidecar's name but for ``.json``."""
-        return f"{self.model}-{self.precision}-{self.onnx_sha256[:12]}-{self.machine.slug}"
+        """The sidecar's name but for ``.json``; a plain file name, whatever a bundle is called."""
+        return _plain(f"{self.model}-{self.precision}-{self.onnx_sha256[:12]}-{self.machine.slug}")
 
 
 def engines_of(folder: Path, onnx_sha256: str) -> list[EngineFile]:
@@ -133,11 +134,18 @@ def _read(path: Path) -> EngineFile:
     return EngineFile(**{**raw, "machine": Machine(**raw["machine"])})
 
 
+def _plain(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-.")
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file so that a crash leaves the old one or the new one.  Raises OSError."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with partial.open("wb") as f:
-        f.write(data)
-        f.flush()
-        os.fsync(f.fileno())
-    os.replace(partial, path)
+    try:
+        with partial.open("wb") as f:
+            f.write(data)
+            f.flush()
+            os.fsync(f.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

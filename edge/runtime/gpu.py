@@ -7,12 +7,15 @@ runs the network is told its context by the driver itself (``bind``).
 
 import atexit
 import ctypes
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from edge.runtime import EngineError
 from edge.runtime.cuda_driver import SCHED_BLOCKING_SYNC, SCHED_SPIN, Driver
+
+log = logging.getLogger(__name__)
 
 _opened: dict[str, "Gpu"] = {}  # one for the life of the process: contexts are not for reopening
 
@@ -35,11 +38,11 @@ class Gpu:
         self.driver.call("cuDeviceGet", ctypes.byref(number), 0)
         # How a thread waits is the context's affair.  Spinning in Python instead, with the GIL
         # held, would keep the release thread from sending.
-        self.driver.call(
-            "cuDevicePrimaryCtxSetFlags_v2",
-            number,
-            SCHED_SPIN if wait == "spin" else SCHED_BLOCKING_SYNC,
-        )
+        flag = SCHED_SPIN if wait == "spin" else SCHED_BLOCKING_SYNC
+        try:
+            self.driver.call("cuDevicePrimaryCtxSetFlags_v2", number, flag)
+        except EngineError as e:  # another library of this process was here first
+            log.warning("runtime.wait = %r is not obeyed (%s)", wait, e)
         self._context = device.retain_primary_context()
         self._handle = ctypes.c_void_p(self._context.handle)
         self.name: str = device.name()
@@ -48,7 +51,6 @@ class Gpu:
         self.cuda_version = f"{version // 1000}.{version % 1000 // 10}"
         # A Jetson's GPU uses the same memory as its processor.
         self.integrated = bool(device.get_attribute(self.cuda.device_attribute.INTEGRATED))
-        self.memory_bytes: int = device.total_memory()
 
     @contextmanager
     def active(self) -> Iterator[None]:

@@ -17,7 +17,8 @@ import numpy as np
 CONTEXT = 0xC0DE
 INVALID_CONTEXT, NOT_PERMITTED, INVALIDATED = 201, 800, 901
 ERRORS = {201: b"invalid device context", 800: b"operation not permitted when stream is capturing",
-          901: b"operation failed due to a previous error during capture"}  # fmt: skip
+          901: b"operation failed due to a previous error during capture",
+          708: b"primary context active"}  # fmt: skip
 
 
 class Error(Exception):
@@ -92,7 +93,7 @@ class FakeCuda:
     def __init__(self, name="Orin", capability=(8, 7), driver=12060, integrated=True):
         self.name, self.capability, self.driver = name, capability, driver
         self.integrated = integrated
-        self.capturable, self.present = True, True
+        self.capturable, self.present, self.in_use = True, True, False
         self.stale_graphs = False  # replaying does nothing: its answers are old ones
         self.calls, self.flags = [], None
         self.memory, self.streams, self.graphs = {}, {}, {}
@@ -161,9 +162,6 @@ class FakeCuda:
 
             def compute_capability(self):
                 return cuda.capability
-
-            def total_memory(self):
-                return 8 << 30
 
             def get_attribute(self, attribute):
                 assert attribute == "INTEGRATED"
@@ -264,6 +262,8 @@ class FakeCuda:
         return 0
 
     def _set_flags(self, device, flags):
+        if self.in_use:
+            return 708
         self.flags = flags
         self.say("cuDevicePrimaryCtxSetFlags_v2")
         return 0

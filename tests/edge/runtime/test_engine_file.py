@@ -34,6 +34,29 @@ def test_its_name_says_what_it_is_for():
     assert thor.slug.startswith("nvidia-thor-nvgpu-integrated-cc11.0-")
 
 
+def test_no_name_leads_out_of_the_folder(tmp_path):
+    one = engine(model="../../etc/x", machine=replace(ORIN, tensorrt="/1", driver="../2"))
+    assert install(tmp_path / "a" / "b", one, b"plan").parent == tmp_path / "a" / "b"
+    assert {p.name for p in tmp_path.iterdir()} == {"a"}
+    assert {p.name for p in (tmp_path / "a").iterdir()} == {"b"}
+    assert read_engine(tmp_path / "a" / "b", one) == b"plan"
+
+
+def test_a_full_disk_leaves_no_half_file(tmp_path, monkeypatch):
+    from edge.runtime import engine_file
+
+    install(tmp_path, engine(b"first"), b"first")
+    before = sorted(tmp_path.iterdir())
+
+    def full(fd):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(engine_file.os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        install(tmp_path, engine(b"second"), b"second")
+    assert sorted(tmp_path.iterdir()) == before
+
+
 def test_what_was_installed_is_read_back(tmp_path):
     one = engine(options={"level": 3}, compared={"relative": {"values": 1e-4}},
                  layers=[{"name": "conv", "precision": "FP16"}])  # fmt: skip

@@ -114,6 +114,14 @@ def test_how_it_waits_is_settled_before_there_is_a_context(jetson, wait, flag):
     assert calls.index("cuDevicePrimaryCtxSetFlags_v2") < calls.index("retain")
 
 
+def test_where_the_context_is_anothers_already_waiting_is_as_that_one_wants(jetson, caplog):
+    machine = jetson()
+    machine.cuda.in_use = True
+    assert open_gpu("block").name == "Orin"
+    assert "runtime.wait = 'block' is not obeyed" in caplog.text
+    assert "primary context active" in caplog.text
+
+
 def test_one_thread_makes_it_another_runs_it_a_third_closes_it(jetson, bundle):
     machine = jetson()
     e = TrtEngine(bundle, plan_of(machine, bundle), TRT)
