@@ -262,6 +262,16 @@ class Estimator:
         self.engine.close()
 
     def _connect(self, i: Input, sources: Sources) -> None:
+        try:
+            self._connect_one(i, sources)
+        except SpecError:
+            raise
+        except (ValueError, ArithmeticError, MemoryError) as e:  # NumPy's and SciPy's words
+            raise SpecError(
+                f"{self.spec.name}: {i.name!r} cannot be prepared like this ({e}): export it again"
+            ) from e
+
+    def _connect_one(self, i: Input, sources: Sources) -> None:
         tensor = self.engine.inputs[i.name]
         if i.source == "us":
             if sources.geometry is None:

@@ -11,7 +11,7 @@ from edge.bundle import load_bundle
 from edge.estimate import KEEP_STEPS, MAX_STEPS, Estimator, Sources
 from edge.runtime import open_engine
 from firmware_bridge.types import UNKNOWN_NS, Chunk, Frame, Geometry
-from models.spec import SpecError
+from models.spec import SpecError, Step
 
 GEOMETRY = Geometry("bmode", lines=4, samples=6, dz_mm=0.2, dx_mm=0.3)
 HOP = 10
@@ -213,3 +213,17 @@ def test_a_rig_that_does_not_fit_an_image_model_is_refused(brightness, sources, 
 def test_a_rig_that_does_not_fit_an_emg_model_is_refused(adder, sources, says):
     with pytest.raises(SpecError, match=says):
         Estimator(load_bundle(str(adder)), sources)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        (Step("rectify"), Step("bin"), Step("window", {"hops": 1 << 60})),
+        (Step("highpass", {"hz": 1e-300, "order": 4}), Step("rectify"), Step("bin")),
+    ],
+)
+def test_preparation_that_cannot_be_computed_is_a_spec_error_not_a_crash(adder, steps):
+    bundle = load_bundle(str(adder))
+    spec = replace(bundle.spec, inputs=(replace(bundle.spec.inputs[0], steps=steps),))
+    with pytest.raises(SpecError, match="'emg' cannot be prepared like this .*: export it again"):
+        Estimator(replace(bundle, spec=spec), SOURCES)
