@@ -70,7 +70,9 @@ class EngineFile:
     @property
     def stem(self) -> str:
         """The sidecar's name but for ``.json``; a plain file name, whatever a bundle is called."""
-        return _plain(f"{self.model}-{self.precision}-{self.onnx_sha256[:12]}-{self.machine.slug}")
+        return _plain(
+            f"{self.model[:60]}-{self.precision}-{self.onnx_sha256[:12]}-{self.machine.slug}"
+        )
 
 
 def engines_of(folder: Path, onnx_sha256: str) -> list[EngineFile]:
