@@ -11,6 +11,7 @@ from models.spec import ModelSpec
 
 Arrays = Mapping[str, NDArray[Any]]
 STATE, MAP = "state", "probability"  # units of what is no value
+TOLERANCE = 1e-4  # of the largest magnitude of an output; float32 sums in another order
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 from torch import Tensor, nn
 
-from export.difference import Difference, difference
+from export.difference import TOLERANCE, Difference, difference
 from export.onnx_graph import ExportError, Runner
 from export.onnx_ops import TARGETS
 from export.onnx_symbols import know_them
@@ -23,7 +23,6 @@ from models.spec import ModelSpec
 
 log = logging.getLogger(__name__)
 
-TOLERANCE = 1e-4  # of the largest magnitude of an output; float32 sums in another order
 
 Example = dict[str, NDArray[np.float32]]
 

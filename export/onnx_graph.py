@@ -93,6 +93,23 @@ def free_name(graph: GraphProto, like: str) -> str:
     )
 
 
+def prune(graph: GraphProto) -> None:
+    """Drop nodes and weights that no output needs."""
+    needed, kept = {o.name for o in graph.output}, list[NodeProto]()
+    for node in reversed(graph.node):
+        if needed & set(node.output):
+            kept.append(node)
+            needed |= set(node.input)
+            inner = (
+                g for a in node.attribute if a.type == AttributeProto.GRAPH for g in graphs(a.g)
+            )
+            needed |= {n for g in inner for part in g.node for n in part.input}
+    weights = [i for i in graph.initializer if i.name in needed]
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(reversed(kept))
+    graph.initializer.extend(weights)
+
+
 def fed(graph: GraphProto) -> list[ValueInfoProto]:
     """The inputs that somebody must feed: old files list their initialisers among them."""
     given = {i.name for i in graph.initializer}
