@@ -13,7 +13,16 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 from export.fold import fold
 from export.onnx_build import Builder
-from export.onnx_graph import ONNX, ExportError, attributes, element_types, graphs, label, shapes
+from export.onnx_graph import (
+    ONNX,
+    ExportError,
+    attributes,
+    element_types,
+    graphs,
+    label,
+    opset,
+    shapes,
+)
 
 LAYER, INSTANCE, GROUP = "LayerNormalization", "InstanceNormalization", "GroupNormalization"
 
@@ -33,7 +42,8 @@ def decompose(model: ModelProto, ops: Iterable[str]) -> ModelProto:
         nodes: list[NodeProto] = []
         for node in list(graph.node):
             here = node.op_type in wanted and node.domain in ONNX
-            nodes += _parts(graph, node, known, kinds) if here else [node]
+            parts = _parts(graph, node, opset(done), known, kinds) if here else [node]
+            nodes += parts
         del graph.node[:]
         graph.node.extend(nodes)
     return done
@@ -42,6 +52,7 @@ def decompose(model: ModelProto, ops: Iterable[str]) -> ModelProto:
 def _parts(
     graph: GraphProto,
     node: NodeProto,
+    version: int,
     known: dict[str, tuple[int | str | None, ...]],
     kinds: dict[str, int],
 ) -> list[NodeProto]:
@@ -53,7 +64,7 @@ def _parts(
             " known rank, and nobody may read its mean and deviation"
         )
     rank, epsilon = len(shape), float(given.get("epsilon", 1e-5))
-    build = Builder(graph, node)
+    build = Builder(graph, node, version)
     if node.op_type == LAYER:
         axes = list(range(given.get("axis", -1) % rank, rank))
         _normalise(build, x, axes, epsilon, list(node.input[1:]))
@@ -82,9 +93,9 @@ def _group(
 
 def _centred(build: Builder, x: str, axes: list[int], epsilon: float) -> str:
     """``x`` less its mean, over its standard deviation."""
-    off = build.add("Sub", x, build.add("ReduceMean", x, axes=axes, keepdims=1))
+    off = build.add("Sub", x, build.mean(x, axes))
     squared = build.add("Pow", off, build.numbers("two", 2.0))
-    spread = build.add("ReduceMean", squared, axes=axes, keepdims=1)
+    spread = build.mean(squared, axes)
     root = build.add("Sqrt", build.add("Add", spread, build.numbers("epsilon", epsilon)))
     return build.add("Div", off, root)
 

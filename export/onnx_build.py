@@ -11,10 +11,10 @@ from export.onnx_graph import add_constant, constants, free_name
 
 
 class Builder:
-    """Collects ``nodes`` that together do what ``node`` did; named after it."""
+    """Collects ``nodes`` of ``opset`` that together do what ``node`` did; named after it."""
 
-    def __init__(self, graph: GraphProto, node: NodeProto):
-        self.graph, self.node, self.nodes = graph, node, list[NodeProto]()
+    def __init__(self, graph: GraphProto, node: NodeProto, opset: int):
+        self.graph, self.node, self.nodes, self.opset = graph, node, list[NodeProto](), opset
         self.known = constants(graph)
         self._stem = node.name or node.output[0]
 
@@ -24,6 +24,12 @@ class Builder:
         out = out or free_name(self.graph, name)
         self.nodes.append(onnx.helper.make_node(op, inputs, [out], name, **given))
         return out
+
+    def mean(self, x: str, axes: list[int]) -> str:
+        """Over ``axes``, which stay, of length 1."""
+        if self.opset < 18:
+            return self.add("ReduceMean", x, axes=axes, keepdims=1)
+        return self.add("ReduceMean", x, self.integers("axes", axes), keepdims=1)
 
     def split(self, x: str, parts: int, size: int) -> list[str]:
         """Columns of ``x (rows, parts * size)``."""

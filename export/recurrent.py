@@ -13,6 +13,7 @@ from onnx import GraphProto, ModelProto, NodeProto
 
 from export.onnx_build import Builder
 from export.onnx_graph import ONNX, attributes, shapes
+from export.opset import OPSET
 
 F32 = NDArray[np.float32]
 
@@ -54,7 +55,7 @@ def _plain(node: NodeProto) -> bool:
 
 def _gates(graph: GraphProto, node: NodeProto, batch: int) -> list[NodeProto] | None:
     """None where the weights are computed."""
-    build = Builder(graph, node)
+    build = Builder(graph, node, OPSET)
     w, r, b = (build.constant(k) for k in (1, 2, 3))
     has_bias = len(node.input) > 3 and bool(node.input[3])
     if w is None or r is None or (b is None and has_bias):

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from export.fold import fold
-from export.norms import INSTANCE, LAYER, decompose
+from export.norms import GROUP, INSTANCE, LAYER, decompose
 from export.onnx_graph import ExportError, Runner
 from tests.fakes.onnx_files import model, node, ops, traced
 
@@ -42,6 +42,16 @@ def test_an_instance_norm():
 
 def test_a_group_norm_which_the_tracing_exporter_writes_as_one_of_instances():
     compared(nn.GroupNorm(2, 6).eval(), FAR + torch.randn(1, 6, 40), INSTANCE)
+
+
+@pytest.mark.parametrize(("opset", "scales"), [(18, 2), (21, 6)])
+def test_a_group_norm_in_the_words_of_the_files_own_opset(opset, scales):
+    x = (FAR + np.random.default_rng(0).normal(size=(1, 6, 50))).astype(np.float32)
+    weights = {"s": np.full(scales, 2, np.float32), "b": np.ones(scales, np.float32)}
+    nodes = [node("GroupNormalization", "x s b", "y", num_groups=2)]
+    file = model(nodes, {"x": x.shape}, {"y": x.shape}, weights, opset, ir=10)
+    wanted = 2 * nn.functional.group_norm(torch.from_numpy(x).double(), 2) + 1
+    np.testing.assert_allclose(Runner(decompose(file, [GROUP]))({"x": x})["y"], wanted, atol=3e-3)
 
 
 def test_nothing_else_is_touched():
