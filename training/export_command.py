@@ -10,8 +10,9 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from rich.box import SIMPLE
 from rich.console import Console
@@ -20,7 +21,9 @@ from rich.table import Table
 from calibration.phases import CalibrationError
 from calibration.ranges import METHODS, RangeError
 from edge.bundle import CARD, MODEL, REFERENCE, Bundle, BundleError, load_bundle
+from edge.bundle_index import Network
 from edge.runtime import EngineError
+from export.brought import bring_bundle
 from export.budget import Budget, BudgetError, default_budget, parse_budget
 from export.bundle import write_bundle
 from export.lower import PRECISIONS, TARGETS, Lowered, Wish, lower
@@ -40,7 +43,12 @@ FAILURES = (BudgetError, BundleError, CalibrationError, DataMissing, EngineError
 
 def add_args(p: argparse.ArgumentParser) -> None:
     """Arguments of ``sonomyo export``."""
-    p.add_argument("model", help="a bundle, or a shipped name")
+    p.add_argument("model", help="a bundle, a shipped name, or FILE.onnx")
+    p.add_argument("--spec", type=Path, metavar="FILE",
+                   help="FILE.onnx: its contract, JSON or TOML; docs/onnx.md")  # fmt: skip
+    p.add_argument("--card", type=Path, metavar="FILE", help="FILE.onnx: its card, Markdown")
+    p.add_argument("--allow-op", nargs="+", default=(), metavar="NAME",
+                   help="FILE.onnx: operators that the rules need not know")  # fmt: skip
     p.add_argument("--precision", choices=PRECISIONS, default="auto",
                    help="auto: what keeps the budget and pays on its target")  # fmt: skip
     p.add_argument("--target", choices=("all", *TARGETS), default="all", help="default all")
@@ -60,23 +68,41 @@ def main(a: argparse.Namespace) -> int:
     """Exit codes: 0 the bundle is written, 1 what was asked for does not keep the budget, 2 it
     could not be tried."""
     console = Console(highlight=False, soft_wrap=True)
+    with tempfile.TemporaryDirectory() as temporary:
+        try:
+            return _export(a, Path(temporary), console)
+        except FAILURES as e:
+            print(f"sonomyo export: {e}", file=sys.stderr)
+            return 2
+
+
+def _export(a: argparse.Namespace, temporary: Path, console: Console) -> int:
     began = time.monotonic()
-    try:
+    brought = a.model.endswith(".onnx")
+    if brought:
+        bundle, notes = bring_bundle(Path(a.model), temporary / "b", a.spec, a.card, a.allow_op)
+        for note in notes:
+            console.print(note)
+    else:
         bundle = load_bundle(a.model)
-        budget = budget_of(bundle, a.budget)
-        with console.status("recorded inputs"):
-            learn, judge = streams(bundle, a.calibrate, a.judge)
-        wish = Wish(a.precision, TARGETS if a.target == "all" else (a.target,), a.ranges)
-        with console.status(f"{bundle.id}: fewer bits"):
-            found = lower(bundle, budget, learn, judge, wish, console.print)
-        if a.precision in ("fp16", "int8") and not found.taken:
-            for note in found.notes:
-                print(f"sonomyo export: {note}: give a larger --budget", file=sys.stderr)
-            return 1
-        made = write(bundle, found, budget, a.out or Path("out/bundles") / bundle.spec.name)
-    except FAILURES as e:
-        print(f"sonomyo export: {e}", file=sys.stderr)
-        return 2
+    out = a.out or Path("out/bundles") / bundle.spec.name
+    if a.precision == "fp32" or (brought and a.precision == "auto" and not a.calibrate):
+        made = write_plain(bundle, out)
+        console.print(
+            f"full precision alone: fewer bits need --calibrate\n{made.id} in {made.path}"
+        )
+        return 0
+    budget = budget_of(bundle, a.budget)
+    with console.status("recorded inputs"):
+        learn, judge = streams(bundle, a.calibrate, a.judge)
+    wish = Wish(a.precision, TARGETS if a.target == "all" else (a.target,), a.ranges)
+    with console.status(f"{bundle.id}: fewer bits"):
+        found = lower(bundle, budget, learn, judge, wish, console.print)
+    if a.precision in ("fp16", "int8") and not found.taken:
+        for note in found.notes:
+            print(f"sonomyo export: {note}: give a larger --budget", file=sys.stderr)
+        return 1
+    made = write(bundle, found, budget, out)
     console.print(summary(bundle, found, budget))
     for note in found.notes:
         console.print(note)
@@ -119,23 +145,33 @@ def streams(
 
 
 def write(bundle: Bundle, found: Lowered, budget: Budget, out: Path) -> Bundle:
-    """The bundle with its new networks in ``out``; what was there before is replaced when it is
-    whole.  Nothing else of the bundle changes.  Raises BundleError."""
+    """The bundle with its new networks in ``out``; nothing else of it changes.
+
+    What was there before is replaced when it is whole.  Raises BundleError.
+    """
+    extra: dict[str, str | bytes] = {}
+    if REFERENCE not in bundle.files:  # for those who run the new networks on another processor
+        full = OrtNetwork(bundle.files[MODEL])
+        extra[REFERENCE] = reference_of(full, bundle.spec, found.material.judge[0].steps())
+    extra[CALIBRATION] = json.dumps(_plain(calibration(found, budget)), indent=1) + "\n"
+    return write_plain(bundle, out, extra, found.networks())
+
+
+def write_plain(
+    bundle: Bundle, out: Path, more: Mapping[str, str | bytes] = MappingProxyType({}),
+    networks: Sequence[tuple[Network, bytes]] = (),
+) -> Bundle:  # fmt: skip
+    """The bundle in full precision in ``out``, with ``more`` files and ``networks``."""
     import onnx
 
+    gone = {"bundle.json", "bundle.sig", MODEL, CARD, CALIBRATION}
+    gone |= {n.file for n in bundle.networks}
+    extra = {k: v for k, v in bundle.files.items() if k not in gone} | dict(more)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent) as temporary:
         folder = Path(temporary) / out.name
         folder.mkdir()
         (folder / MODEL).write_bytes(bundle.files[MODEL])
-        gone = {"bundle.json", "bundle.sig", MODEL, CARD, CALIBRATION}
-        gone |= {n.file for n in bundle.networks}
-        extra: dict[str, str | bytes] = {k: v for k, v in bundle.files.items() if k not in gone}
-        if REFERENCE not in extra:  # for those who run the new networks on another processor
-            full = OrtNetwork(bundle.files[MODEL])
-            extra[REFERENCE] = reference_of(full, bundle.spec, found.material.judge[0].steps())
-        extra[CALIBRATION] = json.dumps(_plain(calibration(found, budget)), indent=1) + "\n"
-        networks = found.networks()
         for network, data in networks:
             onnx.checker.check_model(data, full_check=True)
             (folder / network.file).write_bytes(data)

@@ -172,3 +172,28 @@ def test_only_states_can_drift(make, exported):
     assert (drift is not None) == bool(small.spec.states)
     if drift:
         assert drift.last < 1.5 * drift.first + 0.01
+
+
+def test_anybodys_file_becomes_a_bundle_with_its_spec_and_then_with_fewer_bits(
+    make, tmp_path, capsys
+):
+    model, spec, _ = make()
+    onnx.save(model, tmp_path / "theirs.onnx")
+    (tmp_path / "spec.json").write_text(spec.to_json())
+    args = ["export", str(tmp_path / "theirs.onnx"), "--out", str(tmp_path / "mine")]
+    assert main(args) == 2
+    assert "carries no spec" in capsys.readouterr().err
+    args += ["--spec", str(tmp_path / "spec.json")]
+    assert main(args) == 0
+    mine = load_bundle(str(tmp_path / "mine"))
+    assert mine.spec == spec
+    assert [n.precision for n in mine.networks] == ["fp32"]
+    assert "Not known" in mine.text("CARD.md")
+    (tmp_path / "card.md").write_text("# Theirs, 2026\n")
+    args += ["--card", str(tmp_path / "card.md"), "--precision", "int8", "--calibrate",
+             inputs_of(make, tmp_path / "1.npz", 1), "--budget",
+             ",".join(f"{o.name}=2" for o in spec.outputs)]  # fmt: skip
+    assert main(args) == 0
+    mine = load_bundle(str(tmp_path / "mine"))
+    assert [n.precision for n in mine.networks] == ["fp32", "int8", "int8"]
+    assert mine.text("CARD.md") == "# Theirs, 2026\n"
