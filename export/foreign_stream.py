@@ -58,7 +58,10 @@ def check_stream(
 
 
 def time_axes(model: ModelProto, inputs: Sequence[Wire]) -> Axes | None:
-    """Open axes along which recurrent operators take their steps; None if none is open."""
+    """Open axes along which recurrent operators take their steps; None if none is open.
+
+    Raises ExportError where a step takes more than one place of such an axis.
+    """
     tensors = {i.name: i for i in fed(model.graph)}
     symbols: dict[object, Axes] = {}
     for w in inputs:
@@ -66,13 +69,20 @@ def time_axes(model: ModelProto, inputs: Sequence[Wire]) -> Axes | None:
             if not isinstance(size, int):
                 named = symbols.setdefault(size or (w.file, axis), {x.file: [] for x in inputs})
                 named[w.file].append(axis)
-    for axes in symbols.values():
-        if _steps(model, inputs, axes) == {STEPS}:
+    for name, axes in symbols.items():
+        steps = _steps(model, inputs, axes)
+        if steps == {STEPS}:
             return axes
+        if steps - {1}:  # not the batch
+            told = ", ".join(sorted(map(str, steps)))
+            raise ExportError(
+                f"of {STEPS} places along {name!r} its recurrent operators make {told} steps: for "
+                "a stream each must be a step; do what joins them outside of the network"
+            )
     return None
 
 
-def _steps(model: ModelProto, inputs: Sequence[Wire], axes: Axes) -> set[object]:
+def _steps(model: ModelProto, inputs: Sequence[Wire], axes: Axes) -> set[int | str | None]:
     """Over how many steps recurrent operators run, where ``axes`` are STEPS long."""
     fixed = onnx.ModelProto()
     fixed.CopyFrom(model)

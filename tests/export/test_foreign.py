@@ -185,6 +185,32 @@ def test_weights_in_a_second_file_are_put_inside(tmp_path):
         read(path)
 
 
+def test_weights_outside_of_the_folder_are_not_read(tmp_path):
+    (tmp_path / "secret").write_bytes(b"1234")
+    file = model([node("Mul", "x w", "y")], {"x": (1, 1)}, {"y": (1, 1)}, {"w": np.float32([[1]])})
+    (w,) = file.graph.initializer
+    w.ClearField("raw_data")
+    w.data_location = TensorProto.EXTERNAL
+    w.external_data.add(key="location", value="../secret")
+    (tmp_path / "in").mkdir()
+    with pytest.raises(ExportError, match="is no ONNX file that can be read"):
+        read(save(file, tmp_path / "in"))
+
+
+def test_a_quantised_file_keeps_its_pairs(tmp_path):
+    nodes = []
+    for name in ("x", "w"):
+        nodes += [node("QuantizeLinear", f"{name} s z", f"{name}q", f"q{name}"),
+                  node("DequantizeLinear", f"{name}q s z", f"{name}d", f"d{name}")]  # fmt: skip
+    weights = {"w": np.eye(2, dtype=np.float32), "s": np.float32(0.05), "z": np.int8(0)}
+    file = model([*nodes, node("MatMul", "xd wd", "y")], {"x": ("n", 2)}, {"y": ("n", 2)}, weights)
+    found, _ = brought(file, TINY, tmp_path)
+    assert [op for op in ops(found) if op != "Identity"] == [
+        "QuantizeLinear", "DequantizeLinear", "QuantizeLinear", "DequantizeLinear", "MatMul",
+    ]  # fmt: skip
+    assert check(found) == []
+
+
 def test_a_spec_travels_inside_the_file(tmp_path):
     file = relu({"x": (1, 2)}, {"y": (1, 2)})
     path = save(file, tmp_path)
@@ -297,6 +323,18 @@ def test_a_network_that_looks_at_several_steps_at_once_is_no_stream(tmp_path):
 
 
 @QUIET
+def test_a_network_that_makes_one_step_of_two_samples_is_no_stream(tmp_path):
+    class Halved(nn.Module):
+        def forward(self, x):
+            return nn.functional.avg_pool1d(x.transpose(1, 2), 2, 2, 1).transpose(1, 2)
+
+    axes = {1: "time"}
+    file = sequence_file(Sequence(Halved()), dynamic_axes={"emg": axes, "values": axes})
+    with pytest.raises(ExportError, match="8 places along 'time' .* make 5 steps"):
+        brought(file, ARM, tmp_path)
+
+
+@QUIET
 def test_where_time_is_one_step_there_is_nothing_to_compare_with(tmp_path):
     _, result = brought(sequence_file(Sequence(), time=1), ARM, tmp_path)
     assert any("so no sequence could be compared" in n for n in result.notes)
@@ -324,6 +362,16 @@ def test_half_a_state_is_refused(tmp_path):
     file = traced(Half(), (torch.randn(1, 1, 3), torch.randn(1, 1, 6)),
                   input_names=["emg", "h"], output_names=["values"])  # fmt: skip
     with pytest.raises(ExportError, match="state 'h': the file has its input but not its output"):
+        brought(file, ARM, tmp_path)
+
+
+def test_states_of_a_network_that_has_none_are_refused(tmp_path):
+    file = model([node("ReduceMean", "emg", "m", "mean", axes=[2], keepdims=0),
+                  node("Concat", "m m", "values", axis=1)],
+                 {"emg": (1, 1, 3)}, {"values": (1, 2)})  # fmt: skip
+    with pytest.raises(
+        ExportError, match=r"the spec has inputs \['emg', 'h'\] .* network \['emg'\]"
+    ):
         brought(file, ARM, tmp_path)
 
 
