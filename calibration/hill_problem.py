@@ -44,12 +44,14 @@ class HillProblem:
     def __init__(
         self, efforts: Sequence[Effort], muscle: Muscle, rate_hz: float, fixed: tuple[str, ...],
         every: int, like: Mapping[int, Sequence[int]],
+        allowed_activity: float = ALLOWED_ACTIVITY,
     ):  # fmt: skip
         if not efforts:
             raise ValueError("no trials to identify a person from")
         if unknown := set(fixed) - set(BOUNDS):
             raise ValueError(f"no parameters {sorted(unknown)}; known: {', '.join(BOUNDS)}")
         self.rate_hz, self.every = rate_hz, every
+        self.allowed_activity = allowed_activity
         self.muscle = Muscle(*(m.double() for m in muscle))
         count = len(self.muscle.f_max_n)
         self.fixed = Values(
@@ -158,7 +160,8 @@ class HillProblem:
             said = envelope[:: self.every][..., self.mixing]
             w = weight[..., None]
             beyond = (-said).clamp(min=0) + (said - 1).clamp(min=0)
-            parts += [(said * w / ALLOWED_ACTIVITY).reshape(-1), (beyond * w / OUTSIDE).reshape(-1)]
+            price = said * w / self.allowed_activity
+            parts += [price.reshape(-1), (beyond * w / OUTSIDE).reshape(-1)]
         return torch.cat([*parts, self.prior(x)])
 
     def prior(self, x: Tensor) -> Tensor:

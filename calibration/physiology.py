@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from scipy.optimize import least_squares
 
-from calibration.hill_problem import F64, Effort, HillProblem
+from calibration.hill_problem import ALLOWED_ACTIVITY, F64, Effort, HillProblem
 from models.muscle import Muscle
 from models.physiology import BOUNDS, PER_MUSCLE, Values, at_bounds
 
@@ -73,16 +73,18 @@ def identify(
     signed: bool = True,
     every: int = 4,
     like: Mapping[str, Sequence[str]] | None = None,
+    allowed_activity: float = ALLOWED_ACTIVITY,
 ) -> Identification:
     """Find the person behind trials at ``rate_hz``; every ``every``-th moment counts.
 
+    ``allowed_activity``: of a muscle that is a mixture of courses; more of it costs.
     ``like``: unmeasured muscles that do what the mean of others does; needs no courses.
     ``signed``: weights of the courses may be negative (their mixture must stay within 0..1).
     Raises ValueError for trials that do not fit, and where a muscle has neither electrode nor
     courses.
     """
     pairs = {names.index(a): [names.index(b) for b in of] for a, of in (like or {}).items()}
-    problem = HillProblem(efforts, muscle, rate_hz, fixed, every, pairs)
+    problem = HillProblem(efforts, muscle, rate_hz, fixed, every, pairs, allowed_activity)
     low, high = problem.limits(signed)
     found = least_squares(
         problem.residuals, problem.start(), problem.jacobian, (low, high), x_scale=problem.scale(),

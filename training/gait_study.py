@@ -19,7 +19,7 @@ from training.fit_nmm import Joint, fit, read_trial
 from training.gait import MUSCLES, ankle, hidden, recordings
 from training.joint_data import JointTrial
 from training.nmm_config import NmmLoss, NmmRun
-from training.nmm_study import correlation, moment_score
+from training.nmm_study import SYNERGIES, correlation, moment_score
 from training.static_optimisation import best_shift, copied, earlier, static_optimisation
 from training.synergy import Method, extrapolate
 from training.trial_views import time_split
@@ -66,12 +66,14 @@ def baselines(
 ) -> Json:
     """Synergies, static optimisation with the person they found, and copies of neighbours."""
     out: Json = {}
-    methods: tuple[Method, ...] = ("nmf", "pca")
-    for method in methods:
-        began = time.monotonic()
-        found = extrapolate(train, joint.muscle, joint.names, method)
-        out[method] = score({n: [found(t) for t in ts] for n, ts in test.items()}, test)
-        out[method]["seconds"] = time.monotonic() - began
+    for allowed, label in SYNERGIES.items():
+        methods: tuple[Method, ...] = ("nmf", "pca")
+        for method in methods:
+            began = time.monotonic()
+            found = extrapolate(train, joint.muscle, joint.names, method, allowed_activity=allowed)
+            scored = score({n: [found(t) for t in ts] for n, ts in test.items()}, test)
+            scored["seconds"] = time.monotonic() - began
+            out[f"{method}{label}"] = scored
     values = found.person.values
 
     def static(t: JointTrial) -> F64:

@@ -18,7 +18,8 @@ the NMSM Pipeline of the same laboratory) in this:
   within 0.2 s count as one.
 - The person has strengths here, a greatest speed and a damping of the joint, and what is usual as
   a weak prior; parameters and bounds are those of ``models/physiology.py``.  Because strengths are
-  free, the price on activity makes muscles stronger and unmeasured ones quieter than they are.
+  free, the price on activity makes muscles stronger and unmeasured ones quieter than they are;
+  the studies therefore try it with ``CHEAPER``, too.
 """
 
 from collections.abc import Sequence
@@ -30,7 +31,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from calibration.hill_problem import Effort
+from calibration.hill_problem import ALLOWED_ACTIVITY, Effort
 from calibration.physiology import Identification, identify
 from models.hill_joint import Geometry
 from models.muscle import Muscle
@@ -42,6 +43,7 @@ Method = Literal["nmf", "pca"]
 RESTARTS, ROUNDS, TOLERANCE = 20, 2000, 1e-10
 VAF = 0.95  # of the measured envelopes, that synergies must explain
 MOST = 4
+CHEAPER = 1.0  # allowed activity; of 0.3, 0.6, 1, 2 the best for both methods on person V6
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,7 @@ def extrapolate(
     names: Sequence[str],
     method: Method,
     seed: int = 0,
+    allowed_activity: float = ALLOWED_ACTIVITY,
 ) -> Extrapolation:
     """Learn mixtures and person from training trials."""
     every = np.concatenate([t.envelope for t in trials])
@@ -138,7 +141,8 @@ def extrapolate(
     synergies = factorise(every[:, measured], method, seed)
     efforts = [effort(t, synergies.courses(t.envelope[:, measured])) for t in trials]
     # Non-negative factors are mixed with non-negative weights; components have a sign.
-    person = identify(efforts, muscle, names, trials[0].rate_hz, signed=method == "pca")
+    person = identify(efforts, muscle, names, trials[0].rate_hz, signed=method == "pca",
+                      allowed_activity=allowed_activity)  # fmt: skip
     return Extrapolation(synergies, person, measured)
 
 

@@ -11,7 +11,7 @@ from models import elbow
 from models.hill_joint import Geometry, activation, excitation, forces_n, moment_nm
 from models.physiology import Physiology, Values
 from training.joint_data import elbow_trial
-from training.synergy import effort, extrapolate, factorise, nmf
+from training.synergy import CHEAPER, effort, extrapolate, factorise, nmf
 from training.virtual_measure import measured_of
 
 RNG = np.random.default_rng(5)
@@ -113,3 +113,6 @@ def test_of_an_unknown_person_its_course_is_found_and_its_size_leans_to_nothing(
     assert 0.2 < said[:, BRA].mean() / truth.mean() < 1.0
     shown = np.concatenate([t.envelope[:, measured] for t in trials])
     np.testing.assert_array_equal(said[:, measured], shown)  # what was measured stays
+    cheaper = extrapolate(trials, muscle, elbow.MUSCLES, method, allowed_activity=CHEAPER)
+    again = np.concatenate([cheaper(t) for t in trials])
+    assert said[:, BRA].mean() < again[:, BRA].mean() < 1.2 * truth.mean()
