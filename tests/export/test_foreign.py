@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto
 from torch import nn
@@ -432,6 +432,7 @@ JUNK = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.sampled_from(["names", "axes", "inputs", "states", "values"]), JUNK)
 def test_whatever_stands_in_a_spec_file_it_is_a_contract_or_an_error(field, junk):
     try:
@@ -441,6 +442,7 @@ def test_whatever_stands_in_a_spec_file_it_is_a_contract_or_an_error(field, junk
     assert isinstance(found.spec, ModelSpec)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=4), st.data())
 def test_what_aligns_holds_the_same_numbers_in_the_same_order(shape, data):
     """A shape with ones added, taken away and sizes left open, is found again, or not at all."""

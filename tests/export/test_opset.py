@@ -2,6 +2,7 @@
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 import torch
 from hypothesis import given, settings
@@ -17,6 +18,8 @@ from tests.fakes.onnx_files import model, node, of_dynamo, ops, traced
 RNG = np.random.default_rng(3)
 X = {"x": RNG.normal(size=(2, 3, 4)).astype(np.float32)}
 I64 = np.int64
+# Python 3.10 gets ONNX Runtime 1.23, which ends at opset 23.
+KNOWS_24 = pytest.mark.skipif(ort.__version__ < "1.24", reason="needs ONNX Runtime 1.24")
 
 
 def same(before, feed=None):
@@ -159,9 +162,9 @@ def test_an_operator_that_changed_means_what_it_meant(file):
         one("Gelu", "x", opset=20, approximate="tanh"),
         one("Mish", "x", opset=22),
         one("RMSNormalization", "x s", {"s": np.ones(4, np.float32)}, 23, axis=-1),
-        one("Swish", "x", opset=24),
+        pytest.param(one("Swish", "x", opset=24), marks=KNOWS_24),
     ],
-    ids=lambda f: f.graph.node[0].op_type,
+    ids=["Gelu", "Gelu by tanh", "Mish", "RMSNormalization", "Swish"],
 )
 def test_an_operator_that_is_new_is_written_out(file):
     """Not to the bit: one kernel became several."""
