@@ -75,7 +75,7 @@ def int8(m: Material, target: Target, method: Method | None = None, say: Say = p
     makes: dict[Method, Make] = {}
     for name in (method,) if method else METHODS:
         found = ranges_of(m.model, m.rows, name)
-        makes[name] = _maker(m.model, found, target)
+        makes[name] = _maker(m, found, target)
     shares = {n: _share(m, make(names)) for n, make in makes.items()} if names else {}
     if len(shares) > 1:
         say(f"int8 {target}: ranges by " + ", ".join(f"{n} {s:.2f}" for n, s in shares.items())
@@ -106,8 +106,9 @@ def pays(m: Material, candidate: Candidate) -> tuple[bool, str]:
     return full >= PAYS * less, said
 
 
-def _maker(model: Any, ranges: Any, target: Target) -> Make:
-    return lambda chosen: quantised(model, ranges, target, chosen)
+def _maker(m: Material, ranges: Any, target: Target) -> Make:
+    states = [s.output for s in m.spec.states]
+    return lambda chosen: quantised(m.model, ranges, target, chosen, states)
 
 
 def _lowered(

@@ -9,6 +9,7 @@ between a layer and its activation, and, in 8.x, scales in float32.
 Neither touches what is carried from step to step: rounding it would add up.
 """
 
+import itertools
 import logging
 import math
 from collections.abc import Collection, Sequence
@@ -55,23 +56,32 @@ def layers(model: Any, least: int = SMALL, target: Target = "trt") -> list[str]:
     return [n.name for n in model.graph.node if n.op_type in LAYERS and wanted(n)]
 
 
-def quantised(model: Any, ranges: Any, target: Target, chosen: Collection[str]) -> Any:
+def quantised(
+    model: Any, ranges: Any, target: Target, chosen: Collection[str], states: Collection[str] = ()
+) -> Any:
     """``model`` with the layers ``chosen`` (and what runs on integers between them) in INT8.
 
-    ``ranges`` as ``calibration.ranges`` finds them.  The opset stays.  No output of the graph is
-    rounded: a convolution that makes one stays as it is.
+    ``ranges`` as ``calibration.ranges`` finds them; ``states``: outputs that are carried on to the
+    next step.  The opset stays.  No output of the graph is rounded, and nothing between the layers
+    and a state.
     """
     from onnxruntime.quantization import QuantType
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
     start = named(model)
-    chosen = _but_outputs(start, chosen)
-    if not chosen:
-        return start
-    nodes = [*chosen, *(_adds(start, chosen) if target == "trt" else between(start, chosen))]
-    copies = _apart(start, nodes)
+    whole = _whole(start, states)
     # ONNX Runtime has integer kernels that write floats for these; TensorRT for all of them.
     floats = ["Gemm", "MatMul"] if target == "cpu" else [*LAYERS, "Add"]
+    chosen = [
+        n.name
+        for n in start.graph.node
+        if n.name in chosen and (n.op_type in floats or n.name not in whole)
+    ]
+    if not chosen:
+        return start
+    more = _adds(start, chosen) if target == "trt" else between(start, chosen)
+    nodes = [*chosen, *(n for n in more if n not in whole)]
+    copies = _apart(start, nodes, floats)
     extra: dict[str, Any] = {
         "ActivationSymmetric": target == "trt",
         "WeightSymmetric": True,
@@ -101,23 +111,34 @@ def quantised(model: Any, ranges: Any, target: Target, chosen: Collection[str]) 
     return _short(made) if target == "cpu" else made
 
 
-def _but_outputs(model: Any, chosen: Collection[str]) -> list[str]:
-    """Without convolutions whose result, or that of the activation behind, leaves the graph."""
-    outputs = {o.name for o in model.graph.output}
-    for node in reversed(model.graph.node):
-        if node.op_type in AFTER and outputs.intersection(node.output):
-            outputs.add(node.input[0])
-    return [
-        n.name
-        for n in model.graph.node
-        if n.name in chosen and not (n.op_type == "Conv" and outputs.intersection(n.output))
-    ]
+def _whole(model: Any, states: Collection[str]) -> set[str]:
+    """Nodes whose result must not be rounded: from the outputs back to a layer, that one too.
+
+    To an output through what only carries; to a state through everything.
+    """
+    made_by = {o: n for n in model.graph.node for o in n.output}
+    found: set[str] = set()
+    todo = [(o.name, o.name in states) for o in model.graph.output]
+    seen = set(todo)
+    while todo:
+        name, state = todo.pop()
+        node = made_by.get(name)
+        if node is None:
+            continue
+        found.add(node.name)
+        if node.op_type in LAYERS or not (state or node.op_type in CARRIERS):
+            continue
+        more = {(i, state) for i in node.input} - seen
+        seen |= more
+        todo += more
+    return found
 
 
-def _apart(model: Any, nodes: Collection[str]) -> dict[str, str]:
+def _apart(model: Any, nodes: Collection[str], floats: Collection[str]) -> dict[str, str]:
     """Tensors that both ``nodes`` and others read get a copy for ``nodes``; copy to original.
 
-    The quantiser would round them for everybody: also for the sum that makes the next state.
+    The quantiser would round them for everybody: also for the sum that makes the next state.  Those
+    that are rounded where they are made, by operators not among ``floats``, stay one.
     """
     import onnx
     from onnxruntime.quantization.onnx_model import ONNXModel
@@ -126,11 +147,15 @@ def _apart(model: Any, nodes: Collection[str]) -> dict[str, str]:
     others = {o.name for o in model.graph.output}
     others |= {i for n in model.graph.node if n.name not in nodes for i in n.input}
     constant = {i.name for i in model.graph.initializer}
+
+    def rounded(name: str) -> bool:
+        maker = made_by.get(name)
+        return maker is not None and maker.name in nodes and maker.op_type not in floats
+
     copies: dict[str, str] = {}
     for node in model.graph.node:
         for k, name in enumerate(node.input):
-            rounded = name in made_by and made_by[name].name in nodes  # at its source
-            if node.name in nodes and name in others - constant and name and not rounded:
+            if node.name in nodes and name and name in others - constant and not rounded(name):
                 copy = f"{name}_for_integers"
                 node.input[k] = copy
                 copies[copy] = name
@@ -241,15 +266,21 @@ def _drop_unread(model: Any) -> None:
 def _short(model: Any) -> Any:
     """Tensors inside the graph get short names: theirs were a fifth of a small network's file."""
     kept = {t.name for t in (*model.graph.input, *model.graph.output)}
-    names: dict[str, str] = {"": ""}
+    names = {"": "", **{name: name for name in kept}}
+    free = filter(lambda short: short not in kept, (f"t{k:x}" for k in itertools.count()))
     for node in model.graph.node:
         for tensors in (node.input, node.output):
             for k, name in enumerate(tensors):
-                tensors[k] = names.setdefault(name, name if name in kept else f"t{len(names):x}")
+                if name not in names:
+                    names[name] = next(free)
+                tensors[k] = names[name]
         if node.op_type not in LAYERS:
             node.name = ""
-    for i in model.graph.initializer:
-        i.name = names.get(i.name, i.name)
+    for i in list(model.graph.initializer):
+        if i.name in names:
+            i.name = names[i.name]
+        else:
+            model.graph.initializer.remove(i)  # nobody reads it
     del model.graph.value_info[:]
     return model
 

@@ -3,13 +3,15 @@
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, numpy_helper
+from torch import nn
 
 from calibration.ranges import ranges_of
 from export.budget import measure
 from export.quantize import integer_layers, layers, named, quantised
 from export.streams import OrtNetwork, play, steps_of
-from tests.fakes.nets import pictures, step
+from tests.fakes.nets import exported, pictures, step
 
 
 def prepared(made):
@@ -31,7 +33,7 @@ def gru():
 
 def lowered(prepared_net, target, least=0):
     model, _, _, ranges = prepared_net
-    return quantised(model, ranges, target, layers(model, least))
+    return quantised(model, ranges, target, layers(model, least), ["h_next"])
 
 
 def makers(model):
@@ -140,6 +142,64 @@ def test_a_state_goes_from_step_to_step_unrounded(gru, target):
         todo += list(node.input)
     readers = {n.op_type for n in made.graph.node if "h" in n.input}
     assert {"QuantizeLinear", "Mul"} <= readers  # as integers to the layer, as it is to the sum
+
+
+class Leak(nn.Module):
+    """A state that a sum carries on and a layer reads; ``rectified``: made by an activation."""
+
+    def __init__(self, rectified):
+        super().__init__()
+        self.rectified, self.of_x = rectified, nn.Linear(24, 64)
+        self.of_h, self.said = nn.Linear(64, 64), nn.Linear(64, 1)
+
+    def forward(self, x, h):
+        if self.rectified:
+            h = torch.relu(self.of_x(x) + self.of_h(h) * 0.1)
+        else:
+            h = 0.999 * h + self.of_x(x)
+        return self.said(h), h
+
+
+@pytest.mark.parametrize("target", ["cpu", "trt"])
+@pytest.mark.parametrize("rectified", [False, True])
+def test_nothing_between_the_layers_and_a_state_is_rounded(rectified, target):
+    torch.manual_seed(0)
+    _, spec, stream = step()
+    model = named(exported(Leak(rectified), (torch.zeros(1, 24), torch.zeros(1, 64)), ["x", "h"],
+                           ["values", "h_next"]))  # fmt: skip
+    ranges = ranges_of(model, steps_of(OrtNetwork(model), spec, [stream]))
+    made = quantised(model, ranges, target, layers(model, 0), ["h_next"])
+    onnx.checker.check_model(made, full_check=True)
+    assert len(integer_layers(made, layers(model, 0))) == len(layers(model, 0))
+    made_by = makers(made)
+    todo = ["h_next"]
+    while todo:
+        node = made_by.get(todo.pop())
+        if node is not None and node.op_type not in ("Gemm", "MatMul"):
+            assert "Quantize" not in node.op_type
+            todo += list(node.input)
+
+
+class Outward(nn.Module):
+    """A convolution whose result leaves the graph, reshaped."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Conv2d(1, 16, 3, 4, 1), nn.Conv2d(16, 16, 8)
+
+    def forward(self, x):
+        return self.last(torch.relu(self.first(x))).flatten(1)
+
+
+@pytest.mark.parametrize("target", ["cpu", "trt"])
+def test_what_leaves_the_graph_is_not_rounded_whatever_carries_it_there(target):
+    torch.manual_seed(0)
+    model = named(exported(Outward(), (torch.zeros(1, 1, 32, 32),), ["image"], ["values"]))
+    rows = [{"image": x} for x in pictures()[2].inputs["image"]]
+    made = quantised(model, ranges_of(model, rows), target, layers(model, 0))
+    network = OrtNetwork(made)
+    found = np.concatenate([network(r)["values"].ravel() for r in rows])
+    assert len(np.unique(found)) > 500  # of 640; of 8 bits there are 256
 
 
 @pytest.mark.parametrize("target", ["cpu", "trt"])
