@@ -26,13 +26,15 @@ from export.quantize import integer_layers
 from export.streams import OrtNetwork, play, side_by_side_ms, steps_of
 from training.datasets import DataMissing
 from training.export_command import budget_of
-from training.export_streams import shipped_streams
+from training.export_streams import TAUGHT, shipped_streams
 
 FIGURE = Path("out/export.png")
 ROUNDS = 1000
+# Of the budget: more is a drift.
+GROWN, GROUND = 1.5, 0.02
 FULL = os.environ.get("FULL") == "1"
 QUICK_S = 60.0  # ten minutes of steps that take longer are for FULL=1
-SIZE, FASTER, LOSS, SECONDS = 3.5, 2.0, 0.01, 120.0  # targets
+SIZE, FASTER = 3.5, 2.0  # targets
 Json = dict[str, Any]
 
 
@@ -74,7 +76,7 @@ def one(bundle: Bundle) -> tuple[Part, Json]:
     rows.append(("fp32", *_speed(times["fp32"]), number(numbers["fp32_mb"], 3), *[""] * 5))
     numbers["fp32_ms"] = float(np.median(times["fp32"]))
     quick = DRIFT_S / bundle.spec.period_ms * numbers["fp32_ms"] < QUICK_S
-    for c in found.tried:
+    for c in (c for c in found.tried if c.lowered):
         name, network = _name(c), networks[_name(c)]
         off = measure(network, bundle.spec, unseen, full)
         share = worst_share(off, budget)
@@ -86,7 +88,7 @@ def one(bundle: Bundle) -> tuple[Part, Json]:
             wrong.append(
                 f"{bundle.spec.name} {name}: {share:.2f} of its budget on unseen recordings"
             )
-        if taken and drifted and drifted.last > max(1.0, 1.5 * drifted.first):
+        if taken and drifted and not drifted.last <= GROWN * drifted.first + GROUND:
             wrong.append(f"{bundle.spec.name} {name}: drifts to {drifted.last:.2f} of its budget")
         rows.append(
             (f"{name}{'' if taken else ' (not taken)'}", *_speed(times[name]),
@@ -99,7 +101,8 @@ def one(bundle: Bundle) -> tuple[Part, Json]:
     numbers["drift"] = numbers.get("int8_cpu_drift")
     numbers["notes"] = list(found.notes)
     rows += [(note,) for note in found.notes]
-    title = (f"{bundle.spec.name}: {sum(map(len, unseen))} unseen steps; export and judging took "
+    kind = "steps that taught it" if bundle.spec.name in TAUGHT else "unseen steps"
+    title = (f"{bundle.spec.name}: {sum(map(len, unseen))} {kind}; export and judging took "
              f"{seconds:.0f} s")  # fmt: skip
     columns = ("ms p50", "p99", "MB", "off (RMS)", "of budget", "R2 lost", "10 min: first, last",
                "fell back")  # fmt: skip

@@ -34,7 +34,10 @@ def bring_bundle(
     brought = bring(source, folder / MODEL, contract, allow=allow)
     text = CARD_TEXT.format(name=brought.spec.name, file=source.name)
     if card:
-        text = card.read_text(encoding="utf-8")
+        try:
+            text = card.read_text(encoding="utf-8")
+        except UnicodeDecodeError as e:
+            raise ExportError(f"{card} is no UTF-8 text: {e.reason}") from e
     if not text.strip():
         raise ExportError(f"{card} is empty: a {CARD} says what a model is and what it is not")
     return write_bundle(folder, brought.spec, text, {}), brought.notes

@@ -102,7 +102,8 @@ def measure(
 
 def worst_share(found: Sequence[Off], budget: Budget) -> float:
     """The largest RMS over its budget: 1 or less is kept."""
-    return max((o.rms / budget[o.output] for o in found if o.output in budget), default=0.0)
+    shares = [o.rms / budget[o.output] for o in found if o.output in budget]
+    return float(np.max([0.0, *shares]))  # unlike max(), lets NaN through
 
 
 def _off(name: str, unit: str, a: np.ndarray, b: np.ndarray, truth: np.ndarray) -> Off:
@@ -110,7 +111,8 @@ def _off(name: str, unit: str, a: np.ndarray, b: np.ndarray, truth: np.ndarray) 
     a, b, truth = a[finite], b[finite], truth[finite]
     away = np.abs(np.where(np.isfinite(b), b - a, np.inf))
     if not len(away):
-        return Off(name, unit, float("nan"), float("nan"), float("nan"), float("nan"))
+        inf = float("inf")  # nothing can be said for it
+        return Off(name, unit, inf, inf, inf, float("nan"))
     known = np.isfinite(truth)
     if known.any():
         spread = float(np.var(truth[known]))

@@ -62,14 +62,14 @@ class Comparison:
         """The largest share of the budget that any of them takes up."""
         shares = [r.share for r in self.rows]
         shares += [r.drift.last for r in self.rows if r.drift]
-        return max(shares, default=0.0)
+        return float(np.max([0.0, *shares]))  # NaN, too, is the largest
 
     def plain(self) -> dict[str, Any]:
         """For JSON."""
         return {
             "networks": [asdict(r) for r in self.rows],
             "missing": list(self.missing),
-            "onnx_runtime_against_pytorch": {k: o._asdict() for k, o in self.torch.items()},
+            "onnx_runtime_against_reference": {k: o._asdict() for k, o in self.torch.items()},
             "worst_share_of_budget": self.worst,
         }
 

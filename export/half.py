@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from export.quantize import LAYERS
+
 # Stay in float32: where 11 bits of mantissa or 65504 are too few for what they add up or raise, or
 # where the operator takes nothing else.
 WHOLE = frozenset(
@@ -21,13 +23,16 @@ WHOLE = frozenset(
 LARGEST = 65504.0
 
 
-def halved(model: Any, keep: Collection[str] = ()) -> Any:
+def halved(model: Any, keep: Collection[str] = (), states: Collection[str] = ()) -> Any:
     """A copy of ``model`` in FP16 but for nodes of ``WHOLE`` and those named in ``keep``.
 
-    Inputs, outputs and states stay float32: the contract of the bundle.  Raises ValueError for a
-    graph inside the graph (If, Loop, Scan).
+    Inputs and outputs stay float32: the contract of the bundle.  So does everything between the
+    layers and ``states``, outputs that are carried on to the next step: a small change would be
+    lost in halves.  Raises ValueError for a graph inside the graph (If, Loop, Scan).
     """
     import onnx
+
+    keep = {*keep, *carried(model, states)}
 
     copy = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
     graph = copy.graph
@@ -38,6 +43,19 @@ def halved(model: Any, keep: Collection[str] = ()) -> Any:
     halver.finish()
     del graph.value_info[:]  # of types that were
     return copy
+
+
+def carried(model: Any, states: Collection[str]) -> set[str]:
+    """Nodes between the layers and the states, which may have to be named first."""
+    made_by = {o: n for n in model.graph.node for o in n.output}
+    found, todo = set(), list(states)
+    while todo:
+        node = made_by.get(todo.pop())
+        if node is None or node.op_type in LAYERS or node.name in found:
+            continue
+        found.add(node.name)
+        todo += list(node.input)
+    return found
 
 
 class _Halver:

@@ -89,7 +89,7 @@ def lower(
             notes.append(f"no {label}:\n{report(broken)}")
         elif not c.kept:
             off = f"{c.share:.2f} of the budget" if c.lowered else "no layer keeps the budget"
-            notes.append(f"no {label}: {off}")
+            notes.append(f"no {label}: {off}: give a larger --budget")
         elif optional and not (verdict := pays(m, c))[0]:
             notes.append(f"no {label}: it does not pay: {verdict[1]}")
         else:

@@ -55,8 +55,8 @@ class Candidate:
 
     @property
     def kept(self) -> bool:
-        """Within the budget, and something was lowered."""
-        return self.share <= 1.0 and bool(self.lowered)
+        """Within the budget, and a layer was lowered."""
+        return self.share <= 1.0 and any(n != REST for n in self.lowered)
 
 
 def material(
@@ -88,10 +88,11 @@ def fp16(m: Material, say: Say = print) -> Candidate:
     """FP16 for TensorRT.  It is judged on the CPU, where it runs but is never faster."""
     names = layers(m.model, least=0)
     rest = {n.name for n in m.model.graph.node} - set(names)
+    states = [s.output for s in m.spec.states]
 
     def make(chosen: Collection[str]) -> Any:
         keep = set(names) - set(chosen)
-        return halved(m.model, keep | (rest if REST not in chosen else set()))
+        return halved(m.model, keep | (rest if REST not in chosen else set()), states)
 
     return _lowered(m, "fp16", "trt", make, [*names, REST], say)
 

@@ -1,5 +1,6 @@
 """What a recording would have put before a network: inputs to calibrate and compare with."""
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -86,16 +87,20 @@ def _from_arrays(path: Path, spec: ModelSpec) -> Stream:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise InputsError(f"{path} is larger than {MOST_BYTES >> 30} GiB: give a part of it")
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             arrays = {i.name: np.asarray(file[i.name], np.float32) for i in spec.inputs}
-    except (OSError, ValueError, KeyError) as e:
+    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as e:
         names = ", ".join(f"{i.name} (n, {', '.join(map(str, i.shape))})" for i in spec.inputs)
         raise InputsError(f"{path}: {e}: wanted are {names}") from e
-    counts = {len(a) for a in arrays.values()}
+    counts = {len(a) if a.ndim else 0 for a in arrays.values()}
     for i in spec.inputs:
         if arrays[i.name].shape[1:] != i.shape or len(counts) > 1 or counts == {0}:
             raise InputsError(
                 f"{path}: {i.name} is {arrays[i.name].shape}, wanted is (n, "
                 f"{', '.join(map(str, i.shape))}) with the same n for every input"
             )
+    for name, a in arrays.items():
+        bad = np.flatnonzero(~np.isfinite(a.reshape(len(a), -1)).all(1))
+        if len(bad):
+            raise InputsError(f"{path}: {name} is not finite at step {bad[0]}: leave it out")
     return Stream(path.stem, arrays)

@@ -18,7 +18,7 @@ from export.compare import FULL, Comparison, compare
 from export.recorded import InputsError, stream_of
 from export.streams import Played, Stream
 from models.spec import ModelSpec
-from training.export_command import FAILURES, budget_of
+from training.export_command import FAILURES, budget_of, finite_only, kept_budget
 from training.export_streams import MAKERS, shipped_streams
 
 SHOWN = 1500  # steps of the figure
@@ -42,6 +42,8 @@ def main(a: argparse.Namespace) -> int:
     try:
         bundle = load_bundle(a.bundle)
         budget = budget_of(bundle, a.budget)
+        if not a.budget:
+            budget |= kept_budget(bundle)
         with console.status("recorded inputs"):
             streams = _streams(a, bundle.spec)
         with console.status(f"{bundle.id}: every network, step by step"):
@@ -53,14 +55,18 @@ def main(a: argparse.Namespace) -> int:
     for text in found.missing:
         console.print(f"not run here: {text}")
     figure = a.figure or Path("out") / f"compare_{bundle.spec.name}.png"
-    if bundle.spec.outputs:
-        draw(figure, bundle.spec, streams, found.played)
-        console.print(f"figure {figure}")
-    plain = {"bundle": bundle.id, "budget_rms": budget, **found.plain()}
-    if a.json:
-        a.json.parent.mkdir(parents=True, exist_ok=True)
-        a.json.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
-    if found.worst > 1:
+    plain = finite_only({"bundle": bundle.id, "budget_rms": budget, **found.plain()})
+    try:
+        if a.json:
+            a.json.parent.mkdir(parents=True, exist_ok=True)
+            a.json.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
+        if bundle.spec.outputs:
+            draw(figure, bundle.spec, streams, found.played)
+            console.print(f"figure {figure}")
+    except OSError as e:
+        print(f"sonomyo compare: {e.filename}: {e.strerror}: choose another file", file=sys.stderr)
+        return 2
+    if not found.worst <= 1:
         print(f"sonomyo compare: {found.worst:.2f} of the budget: export again, or give a larger "
               "--budget", file=sys.stderr)  # fmt: skip
         return 1
@@ -81,7 +87,7 @@ def table(found: Comparison, budget: Mapping[str, float]) -> Table:
     t = Table("network", "run by", "KB", "ms p50", "p99", "output", "RMS off", "p99", "worst",
               "of budget", "10 min: first, last")  # fmt: skip
     for name, kept in found.torch.items():
-        t.add_row("fp32", "beside PyTorch", "", "", "", name, f"{kept.rms:.2g}", "",
+        t.add_row("fp32", "beside reference.npz", "", "", "", name, f"{kept.rms:.2g}", "",
                   f"{kept.worst:.2g}", "", "")  # fmt: skip
     for r in found.rows:
         head = (r.name, r.runtime, f"{r.bytes / 1000:.0f}", f"{r.p50_ms:.3f}", f"{r.p99_ms:.3f}")

@@ -6,7 +6,6 @@ It knows the recordings that shipped models were trained on, so it lives in ``tr
 import argparse
 import json
 import math
-import shutil
 import sys
 import tempfile
 import time
@@ -20,7 +19,7 @@ from rich.table import Table
 
 from calibration.phases import CalibrationError
 from calibration.ranges import METHODS, RangeError
-from edge.bundle import CARD, MODEL, REFERENCE, Bundle, BundleError, load_bundle
+from edge.bundle import CARD, INDEX, MODEL, REFERENCE, Bundle, BundleError, load_bundle
 from edge.bundle_index import Network
 from edge.runtime import EngineError
 from export.brought import bring_bundle
@@ -34,7 +33,7 @@ from export.streams import OrtNetwork, Stream
 from firmware_bridge.recording import RecordingError
 from models.spec import SpecError
 from training.datasets import DataMissing
-from training.export_streams import MAKERS, shipped_streams
+from training.export_streams import MAKERS, WEARERS, shipped_streams
 
 CALIBRATION = "calibration.json"
 FAILURES = (BudgetError, BundleError, CalibrationError, DataMissing, EngineError, ExportError,
@@ -85,12 +84,17 @@ def _export(a: argparse.Namespace, temporary: Path, console: Console) -> int:
             console.print(note)
     else:
         bundle = load_bundle(a.model)
-    out = a.out or Path("out/bundles") / bundle.spec.name
+    if not brought and (a.spec or a.card or a.allow_op):
+        raise InputsError("--spec, --card and --allow-op are for FILE.onnx: a bundle has its own")
+    name = bundle.spec.name
+    if bundle.spec.wearer not in ("", *WEARERS):
+        name += f"-{bundle.spec.wearer}"
+    out = a.out or Path("out/bundles") / name
+    check_out(out)
     if a.precision == "fp32" or (brought and a.precision == "auto" and not a.calibrate):
-        made = write_plain(bundle, out)
-        console.print(
-            f"full precision alone: fewer bits need --calibrate\n{made.id} in {made.path}"
-        )
+        made = writefinite_only(bundle, out)
+        more = "; fewer bits need --calibrate" if brought else ""
+        console.print(f"full precision alone{more}\n{made.id} in {made.path}")
         return 0
     budget = budget_of(bundle, a.budget)
     with console.status("recorded inputs"):
@@ -100,7 +104,7 @@ def _export(a: argparse.Namespace, temporary: Path, console: Console) -> int:
         found = lower(bundle, budget, learn, judge, wish, console.print)
     if a.precision in ("fp16", "int8") and not found.taken:
         for note in found.notes:
-            print(f"sonomyo export: {note}: give a larger --budget", file=sys.stderr)
+            print(f"sonomyo export: {note}", file=sys.stderr)
         return 1
     made = write(bundle, found, budget, out)
     console.print(summary(bundle, found, budget))
@@ -110,17 +114,42 @@ def _export(a: argparse.Namespace, temporary: Path, console: Console) -> int:
     return 0
 
 
+def check_out(out: Path) -> None:
+    """Only a bundle may be replaced.  Raises InputsError."""
+    if out.exists() and not (out / INDEX).is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise InputsError(f"{out} is there and is no bundle: choose another --out")
+
+
 def budget_of(bundle: Bundle, text: str | None) -> Budget:
     """The default, with what ``text`` says of some outputs.  Raises BudgetError."""
     asked = parse_budget(text, bundle.spec) if text else {}
-    rmse: dict[str, float] = {}
-    if "metrics.json" in bundle.files:
-        rows = json.loads(bundle.text("metrics.json")).get("network", [])
-        rmse = {
-            r["output"]: r["rmse"] for r in rows if isinstance(r, dict) and r.get("group") == "all"
-        }
+    # Of a personalised bundle they are the population's, before the wearer's map.
+    rmse = known_rmse(bundle) if bundle.spec.wearer in ("", *WEARERS) else {}
     known = {o: rmse.get(o, asked.get(o, float("nan"))) for o in {*rmse, *asked}}
     return default_budget(bundle.spec, known) | asked
+
+
+def known_rmse(bundle: Bundle) -> dict[str, float]:
+    """What the model is off on recordings kept out of training, by output: of each the first row,
+    which is the one of all of them.  {} where nothing is known.
+    """
+    found: dict[str, float] = {}
+    try:
+        rows = json.loads(bundle.text("metrics.json"))["network"]
+        for row in rows:
+            found.setdefault(str(row["output"]), float(row["rmse"]))
+    except (BundleError, KeyError, TypeError, ValueError):
+        return {}
+    return {name: rmse for name, rmse in found.items() if math.isfinite(rmse) and rmse > 0}
+
+
+def kept_budget(bundle: Bundle) -> Budget:
+    """That of the bundle's export; {} if it has had none."""
+    try:
+        kept = json.loads(bundle.text(CALIBRATION))["budget_rms"]
+        return {str(o): float(x) for o, x in kept.items() if math.isfinite(x) and x > 0}
+    except (AttributeError, BundleError, KeyError, TypeError, ValueError):
+        return {}
 
 
 def streams(
@@ -128,12 +157,13 @@ def streams(
 ) -> tuple[list[Stream], list[Stream]]:
     """What to calibrate with and what to judge by.  Raises InputsError, DataMissing and others."""
     if not calibrate:
-        if bundle.spec.name not in MAKERS:
+        if bundle.spec.name not in MAKERS or bundle.spec.wearer not in ("", *WEARERS):
             raise InputsError(
                 f"what {bundle.spec.name} was trained on is not known here: give --calibrate with "
                 "recordings (.mcap) or inputs (.npz)"
             )
-        return shipped_streams(bundle, "learn"), shipped_streams(bundle, "judge")
+        other = [stream_of(path, bundle) for path in judge or []]
+        return shipped_streams(bundle, "learn"), other or shipped_streams(bundle, "judge")
     learn = [stream_of(path, bundle) for path in calibrate]
     if judge:
         return learn, [stream_of(path, bundle) for path in judge]
@@ -153,11 +183,11 @@ def write(bundle: Bundle, found: Lowered, budget: Budget, out: Path) -> Bundle:
     if REFERENCE not in bundle.files:  # for those who run the new networks on another processor
         full = OrtNetwork(bundle.files[MODEL])
         extra[REFERENCE] = reference_of(full, bundle.spec, found.material.judge[0].steps())
-    extra[CALIBRATION] = json.dumps(_plain(calibration(found, budget)), indent=1) + "\n"
-    return write_plain(bundle, out, extra, found.networks())
+    extra[CALIBRATION] = json.dumps(finite_only(calibration(found, budget)), indent=1) + "\n"
+    return writefinite_only(bundle, out, extra, found.networks())
 
 
-def write_plain(
+def writefinite_only(
     bundle: Bundle, out: Path, more: Mapping[str, str | bytes] = MappingProxyType({}),
     networks: Sequence[tuple[Network, bytes]] = (),
 ) -> Bundle:  # fmt: skip
@@ -176,7 +206,9 @@ def write_plain(
             onnx.checker.check_model(data, full_check=True)
             (folder / network.file).write_bytes(data)
         write_bundle(folder, bundle.spec, bundle.text(CARD), extra, [n for n, _ in networks])
-        shutil.rmtree(out, ignore_errors=True)
+        check_out(out)
+        if out.exists():
+            out.rename(Path(temporary) / "before")
         folder.rename(out)
     return load_bundle(str(out.resolve()))
 
@@ -203,12 +235,12 @@ def calibration(found: Lowered, budget: Budget) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _plain(value: object) -> object:
+def finite_only(value: object) -> object:
     """What was infinitely far off is null: a bundle's JSON is plain JSON."""
     if isinstance(value, Mapping):
-        return {k: _plain(v) for k, v in value.items()}
+        return {k: finite_only(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
+        return [finite_only(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

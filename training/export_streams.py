@@ -15,6 +15,8 @@ from export.streams import Stream
 F32 = NDArray[np.float32]
 Part = Literal["learn", "judge", "unseen"]
 
+TAUGHT = ("elbow-nmm",)  # there is nothing of its person that it has not seen
+WEARERS = ("AGR003", "simulated", "tecchio-ta")  # whose recordings the shipped models are of
 FRAMES = 24  # pictures of a clip or person, evenly: neighbours are nearly the same
 # Simulated people whom no network has met: the cohort and those before it have smaller numbers.
 PEOPLE = {"learn": range(9000, 9004), "judge": range(9004, 9006), "unseen": range(9006, 9010)}
@@ -112,7 +114,6 @@ def _elbow(bundle: Bundle, part: Part) -> list[Stream]:
 
     found = []
     every = trials_of(TUNED_ON)
-    # All of this person's trials taught the network; the report says so.
     for trial in {"learn": every[::3], "judge": every[1::3], "unseen": every[2::3]}[part]:
         m = measure(trial)
         angle = np.rad2deg(m.raw_angle_rad).astype(np.float32)[:, None, None]

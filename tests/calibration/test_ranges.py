@@ -66,5 +66,6 @@ def test_every_method_finds_the_range_of_every_tensor(method, capsys):
     found = ranges_of(doubled(), rows(x), method)
     low, high = (float(np.squeeze(v)) for v in found["y"].range_value)
     assert high == pytest.approx(6, abs=0.1)
-    assert low == pytest.approx(-2 if method == "minmax" else -high, abs=max(0.1, 4.1))
+    # Percentile and entropy know one size for both sides.
+    assert low == pytest.approx(-2, abs=0.1) or (method != "minmax" and low == -high)
     assert capsys.readouterr().out == ""

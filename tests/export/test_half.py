@@ -77,6 +77,23 @@ def big(value):
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
+def test_everything_between_the_layers_and_a_state_is_whole():
+    made = halved(named(step()[0]), states=["h_next"])
+    onnx.checker.check_model(made, full_check=True)
+    t = types(made)
+    made_by = {o: n for n in made.graph.node for o in n.output}
+    todo, seen = ["h_next"], set()
+    while todo:
+        node = made_by.get(todo.pop())
+        if node is None or node.op_type in ("Gemm", "Cast"):
+            continue
+        seen.add(node.op_type)
+        assert HALF not in {t.get(i) for i in node.input}
+        todo += list(node.input)
+    assert {"Add", "Mul", "Tanh"} <= seen
+    assert any(t[n.input[0]] == HALF for n in made.graph.node if n.op_type == "Gemm")
+
+
 def test_a_weight_beyond_the_range_of_halves_keeps_its_node_whole():
     run = {v: OrtNetwork(halved(big(v)))({"x": np.ones(1, np.float32)})["y"] for v in (1e5, 1e3)}
     assert run[1e5] == 1e5

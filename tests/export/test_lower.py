@@ -197,3 +197,36 @@ def test_anybodys_file_becomes_a_bundle_with_its_spec_and_then_with_fewer_bits(
     mine = load_bundle(str(tmp_path / "mine"))
     assert [n.precision for n in mine.networks] == ["fp32", "int8", "int8"]
     assert mine.text("CARD.md") == "# Theirs, 2026\n"
+
+
+def test_a_folder_that_is_no_bundle_is_never_replaced(make, bundle, tmp_path, capsys):
+    mine = tmp_path / "precious"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("years")
+    assert main(["export", str(bundle.path), "--precision", "fp32", "--out", str(mine)]) == 2
+    assert "is no bundle" in capsys.readouterr().err
+    assert (mine / "thesis.txt").read_text() == "years"
+
+
+def test_compare_takes_the_budget_of_the_export(make, exported, tmp_path, capsys):
+    small, _ = exported
+    files = inputs_of(make, tmp_path / "9.npz", 9)
+    report = tmp_path / "r.json"
+    args = ["compare", str(small.path), "--recording", files, "--json", str(report),
+            "--figure", str(tmp_path / "f.png")]  # fmt: skip
+    assert main(args) == 0
+    assert json.loads(report.read_text())["budget_rms"] == {o.name: 2.0 for o in small.spec.outputs}
+
+
+def test_what_has_no_effect_is_refused(bundle, tmp_path, capsys):
+    out = ["--out", str(tmp_path / "o")]
+    assert main(["export", str(bundle.path), "--spec", "nonsense.toml", *out]) == 2
+    assert "for FILE.onnx" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("data", [b"", b"PK\x03\x04torn", b"\x93NUMPY\x01\x00", b"{}"])
+def test_a_torn_file_of_inputs_is_an_error_with_its_name(bundle, tmp_path, capsys, data):
+    (tmp_path / "torn.npz").write_bytes(data)
+    args = ["--calibrate", str(tmp_path / "torn.npz"), "--out", str(tmp_path / "o")]
+    assert main(["export", str(bundle.path), *args]) == 2
+    assert "torn.npz" in capsys.readouterr().err
