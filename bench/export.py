@@ -30,8 +30,6 @@ from training.export_streams import TAUGHT, shipped_streams
 
 FIGURE = Path("out/export.png")
 ROUNDS = 1000
-# Of the budget: more is a drift.
-GROWN, GROUND = 1.5, 0.02
 FULL = os.environ.get("FULL") == "1"
 QUICK_S = 60.0  # ten minutes of steps that take longer are for FULL=1
 SIZE, FASTER = 3.5, 2.0  # targets
@@ -88,7 +86,7 @@ def one(bundle: Bundle) -> tuple[Part, Json]:
             wrong.append(
                 f"{bundle.spec.name} {name}: {share:.2f} of its budget on unseen recordings"
             )
-        if taken and drifted and not drifted.last <= GROWN * drifted.first + GROUND:
+        if taken and drifted and drifted.grows:
             wrong.append(f"{bundle.spec.name} {name}: drifts to {drifted.last:.2f} of its budget")
         rows.append(
             (f"{name}{'' if taken else ' (not taken)'}", *_speed(times[name]),

@@ -23,6 +23,7 @@ from export.streams import F32, Network, OrtNetwork, Played, Stream, play, side_
 
 ROUNDS = 400
 DRIFT_S = 600.0
+GROWN, GROUND = 1.5, 0.02  # DEFAULT: the last tenth over the first, and of the budget anyway
 FULL = "fp32"
 
 
@@ -32,6 +33,11 @@ class Drift:
 
     first: float
     last: float
+
+    @property
+    def grows(self) -> bool:
+        """Whether errors build up; not a number is as bad."""
+        return not self.last <= GROWN * self.first + GROUND
 
 
 @dataclass(frozen=True)
@@ -111,10 +117,12 @@ def compare(bundle: Bundle, streams: Sequence[Stream], budget: Budget) -> Compar
 
 
 def drift(
-    bundle: Bundle, full: Network, other: Network, streams: Sequence[Stream], budget: Budget
-) -> Drift:
-    """Both over ten minutes without a pause, the longest recording again and again."""
-    steps = round(DRIFT_S * 1000 / bundle.spec.period_ms)
+    bundle: Bundle, full: Network, other: Network, streams: Sequence[Stream], budget: Budget,
+    most: int = 1 << 30,
+) -> Drift:  # fmt: skip
+    """Both over ten minutes without a pause, or ``most`` steps; the longest recording again and
+    again."""
+    steps = min(most, round(DRIFT_S * 1000 / bundle.spec.period_ms))
     long = max(streams, key=len).lasting(steps)
     a, b = (play(net, bundle.spec, long) for net in (full, other))
     tenth = steps // 10

@@ -9,20 +9,24 @@ What is written for whom:
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from calibration.ranges import Method, choose
 from edge.bundle import MODEL, Bundle
 from edge.bundle_index import Error, Network
 from export.budget import Budget
+from export.compare import Drift, drift
 from export.fold import fold
 from export.norms import GROUP, INSTANCE, LAYER, decompose
 from export.onnx_rules import check, refused, report
 from export.precision import Candidate, Material, Say, fp16, int8, material, pays
 from export.quantize import Target, named
-from export.streams import OrtNetwork, Stream, steps_of
+from export.streams import OrtNetwork, Stream, side_by_side_ms, steps_of
 
 PRECISIONS = ("auto", "fp32", "fp16", "int8")
 TARGETS: tuple[Target, ...] = ("cpu", "trt")
 CALIBRATED = 96  # DEFAULT: steps that ranges are found on, the most different ones
+LONG, LONG_S = 20_000, 10.0  # DEFAULT: steps without a pause, or so many seconds of computing
 LEARN, JUDGE = 2500, 5000  # DEFAULT: steps that layers are chosen on and judged by; minutes
 
 
@@ -81,12 +85,21 @@ def lower(
     tried: list[Candidate] = []
     notes: list[str] = []
 
+    full = OrtNetwork(model)
+    ms = float(np.median(side_by_side_ms({"full": full}, rows, 50)["full"]))
+
+    def long(c: Candidate) -> Drift:
+        most = min(LONG, round(LONG_S * 1000 / ms))
+        return drift(bundle, full, OrtNetwork(c.model), judge, budget, most)
+
     def consider(c: Candidate, optional: bool) -> None:
         tried.append(c)
         label = f"{c.precision} for {c.target}"
         broken = refused(check(c.model)) if c.target == "trt" else []
         if broken:
             notes.append(f"no {label}:\n{report(broken)}")
+        elif c.kept and bundle.spec.states and (d := long(c)).grows:
+            notes.append(f"no {label}: it drifts, from {d.first:.2f} to {d.last:.2f} of the budget")
         elif not c.kept:
             off = f"{c.share:.2f} of the budget" if c.lowered else "no layer keeps the budget"
             notes.append(f"no {label}: {off}: give a larger --budget")
