@@ -10,6 +10,7 @@ from models.spec import ModelSpec
 
 PART_OF_ERROR = 0.1  # DEFAULT: of what the model is off anyway; adds half a per cent to it
 PART_OF_RANGE = 0.005  # DEFAULT, where that is not known
+PART_OF_SD = 0.05  # DEFAULT: of the largest SD that is no fault
 MAPS = 0.01  # DEFAULT: RMS of a probability
 
 
@@ -41,6 +42,7 @@ def parse_budget(text: str, spec: ModelSpec) -> Budget:
     """
     names = {o.name: o.name for o in spec.outputs} | {m: m for m in spec.map_names}
     names |= {f"{o.name}_{_plain_unit(o.unit)}": o.name for o in spec.outputs}
+    names |= {name(o.name): name(o.name) for o in spec.outputs for name in (sd_name, ahead_name)}
     budget: Budget = {}
     for part in filter(None, (p.strip() for p in text.split(","))):
         name, _, number = part.partition("=")
@@ -68,13 +70,27 @@ def default_budget(spec: ModelSpec, rmse: dict[str, float]) -> Budget:
             budget[o.name] = PART_OF_RANGE * span
         else:
             raise BudgetError(f"{o.name} has no range: give --budget {o.name}=NUMBER")
+        if spec.sd and np.isfinite(o.max_sd):
+            budget[sd_name(o.name)] = PART_OF_SD * o.max_sd
+        if spec.ahead:
+            budget[ahead_name(o.name)] = budget[o.name]
     return budget
+
+
+def sd_name(output: str) -> str:
+    """What the SD of an output is called in a budget."""
+    return f"{output}_sd"
+
+
+def ahead_name(output: str) -> str:
+    """What an output's values to come are called."""
+    return f"{output}_ahead"
 
 
 def off(
     spec: ModelSpec, streams: Sequence[Stream], full: Sequence[Played], other: Sequence[Played]
 ) -> list[Off]:
-    """Of every output (of every map, for a network that draws), over all streams together.
+    """Of every output, its SD and its values to come, and of every map; over all streams together.
 
     A NaN counts as infinitely far off.
     """
@@ -86,11 +102,24 @@ def off(
             [np.full(len(s), np.nan) if s.truth is None else s.truth[:, k] for s in streams]
         )
         found.append(_off(o.name, o.unit, a, b, truth))
+    for k, o in enumerate(spec.outputs):
+        for side, name in (("sd", sd_name(o.name)), ("ahead", ahead_name(o.name))):
+            one, two = _column(full, side, k), _column(other, side, k)
+            if side == "sd":  # how far beyond its limit a doubt is makes no difference: FAULT
+                one, two = np.minimum(one, o.max_sd), np.minimum(two, o.max_sd)
+            if len(one):
+                found.append(_off(name, o.unit, one, two, np.full_like(one, np.nan)))
     for k, name in enumerate(spec.map_names):
         a, b = (np.concatenate([p.maps[:, k].ravel() for p in ps if p.maps is not None])
                 .astype(np.float64) for ps in (full, other))  # fmt: skip
         found.append(_off(name, "", a, b, np.full_like(a, np.nan)))
     return found
+
+
+def _column(played: Sequence[Played], side: str, k: int) -> np.ndarray:
+    """Of an output, what is beside its values: ``(n,)``; empty where there is no such side."""
+    parts = [x[..., k].ravel() for p in played if (x := getattr(p, side)) is not None]
+    return np.concatenate(parts).astype(np.float64) if parts else np.empty(0)
 
 
 def measure(

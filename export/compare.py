@@ -128,7 +128,7 @@ def drift(
     tenth = steps // 10
 
     def part(where: slice) -> float:
-        cut = [Played(p.values[where], None, None) for p in (a, b)]
+        cut = [p.part(where) for p in (a, b)]
         return worst_share(off(bundle.spec, [long.part(where)], cut[:1], cut[1:]), budget)
 
     return Drift(part(slice(0, tenth)), part(slice(steps - tenth, None)))

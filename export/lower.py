@@ -50,10 +50,11 @@ class Lowered:
 
     def networks(self) -> list[tuple[Network, bytes]]:
         """As ``write_bundle`` takes them."""
-        found = []
+        spec, found = self.material.spec, []
+        names = {*(o.name for o in spec.outputs), *spec.map_names}
         for c in self.taken:
             first = not any(o.target == c.target for o in self.taken[: self.taken.index(c)])
-            errors = {o.output: Error(o.rms, o.worst) for o in c.off}
+            errors = {o.output: Error(o.rms, o.worst) for o in c.off if o.output in names}
             file = f"model.{c.precision}-{c.target}.onnx"
             default = (c.target,) if first else ()
             found.append((Network(file, c.precision, (c.target,), default, errors),

@@ -52,13 +52,21 @@ class Played:
     values: F32
     sd: F32 | None
     maps: F32 | None  # (n, k, lines, samples)
+    ahead: F32 | None = None  # (n, times, outputs)
     rows: list[dict[str, F32]] = field(default_factory=list)  # what went in, states with it
+
+    def part(self, where: slice) -> "Played":
+        """Some consecutive steps."""
+        sd, maps, ahead = (
+            None if x is None else x[where] for x in (self.sd, self.maps, self.ahead)
+        )
+        return Played(self.values[where], sd, maps, ahead)
 
 
 def play(network: Network, spec: ModelSpec, stream: Stream, keep_rows: bool = False) -> Played:
     """Every step of ``stream``, states carried on from zero."""
     states = {s.input: np.zeros(s.shape, np.float32) for s in spec.states}
-    values, sds, maps, rows = [], [], [], []
+    values, sds, maps, ahead, rows = [], [], [], [], []
     for given in stream.steps():
         feed = {**given, **states}
         if keep_rows:
@@ -71,10 +79,13 @@ def play(network: Network, spec: ModelSpec, stream: Stream, keep_rows: bool = Fa
             sds.append(out[spec.sd][0])
         if spec.maps:
             maps.append(out[spec.maps][0])
+        if spec.ahead:
+            ahead.append(out[spec.ahead].reshape(len(spec.ahead_ms), -1))
     return Played(
         np.array(values, np.float32).reshape(len(stream), -1),
         np.array(sds, np.float32) if sds else None,
         np.array(maps, np.float32) if maps else None,
+        np.array(ahead, np.float32) if ahead else None,
         rows,
     )
 

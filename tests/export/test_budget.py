@@ -83,3 +83,17 @@ def test_lost_r2_is_against_the_truth_where_somebody_knows_it():
     assert known[0].r2_loss == pytest.approx(0.01, abs=0.005)
     nobody = off(SPEC, stream(4000), played(full), played(other))
     assert nobody[0].r2_loss == pytest.approx(0.01 / 1.25, abs=0.001)
+
+
+def test_a_doubt_that_changes_is_an_error_of_its_own():
+    """``max_sd`` makes states FAULT: a network that doubts less is not the same network."""
+    spec = ModelSpec("m", SPEC.inputs, (Output("angle", "deg", -50, 50, max_sd=10),),
+                     period_ms=16, sd="sd")  # fmt: skip
+    sure, unsure = np.full((50, 1), 1.0, np.float32), np.full((50, 1), 9.0, np.float32)
+    full, other = ([Played(np.zeros((50, 1), np.float32), sd, None)] for sd in (unsure, sure))
+    angle, doubt = off(spec, stream(50), full, other)
+    assert (angle.rms, doubt.output, doubt.rms) == (0.0, "angle_sd", 8.0)
+    budget = default_budget(spec, {})
+    assert budget["angle_sd"] == pytest.approx(0.5)
+    assert worst_share([angle, doubt], budget) == pytest.approx(16)
+    assert parse_budget("angle_sd=3", spec) == {"angle_sd": 3.0}
