@@ -124,7 +124,7 @@ def _numbers(
         f"{key}_ms": float(np.median(times)), f"{key}_mb": network.size / 1e6,
         f"{key}_p99_ms": float(np.quantile(times, 0.99)),
         f"{key}_off": {o.output: o.rms for o in off}, f"{key}_share": share,
-        f"{key}_r2_loss": max((o.r2_loss for o in off), default=0.0),
+        f"{key}_r2_loss": _lost(off),
         f"{key}_drift": drifted.last / drifted.first if drifted and drifted.first else None,
         f"{key}_fell_back": list(c.fell_back), f"{key}_taken": taken,
         f"{key}_integer_layers": len(integer_layers(c.model, c.lowered)),
@@ -150,7 +150,12 @@ def _off(off: list[Off]) -> str:
 
 
 def _loss(off: list[Off]) -> str:
-    return number(100 * max((o.r2_loss for o in off), default=0.0), 2) + " %"
+    return number(100 * _lost(off), 2) + " %"
+
+
+def _lost(off: list[Off]) -> float:
+    """The most R2 that any output or map loses; a doubt has none."""
+    return max((o.r2_loss for o in off if not o.output.endswith(("_sd", "_ahead"))), default=0.0)
 
 
 def _drift(d: Drift | None) -> str:
