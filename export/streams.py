@@ -96,8 +96,7 @@ def steps_of(network: Network, spec: ModelSpec, streams: Sequence[Stream]) -> li
 
 
 class OrtNetwork:
-    """An ONNX model, or its bytes, on one thread of the CPU; ``graph``: it, as ONNX Runtime will
-    run it on this machine (its optimised form, a ModelProto), if asked for."""
+    """An ONNX model (ModelProto), or its bytes, on one thread of the CPU; ``size`` in bytes."""
 
     def __init__(self, model: Any):
         import onnxruntime as ort
